@@ -1,1 +1,89 @@
-//! Under construction.
+//! A heap for language runtimes that compacts while its program runs, without read barriers.
+//!
+//! The collector marks beside the mutators, sets the heap's pages aside in one short pause, and
+//! rebuilds each page when somebody touches it or when its turn comes. With Linux's `UFFDIO_MOVE`
+//! the rebuilt page itself takes its place: nothing is allocated, copied a second time, or freed.
+//! Four other ways to put pages in place are here too, to compare with and to fall back on.
+//!
+//! The modules in reading order: what the language says of its objects (`model`, `record`), the
+//! threads that use the heap (`mutator`, `safepoint`, `roots`), its memory (`space`), and a cycle's
+//! three steps: what is live (`mark`), where it will be (`forward`), and moving it (`compact`, over
+//! a `transport`). `cycle` drives them; `raw` is the only unsafe code.
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the page states are modelled"))]
+
+mod sync;
+mod addr;
+
+// The language's side.
+#[cfg(not(loom))]
+mod model;
+#[cfg(not(loom))]
+mod record;
+#[cfg(not(loom))]
+mod local;
+#[cfg(not(loom))]
+mod mutator;
+#[cfg(not(loom))]
+mod record_access;
+#[cfg(not(loom))]
+mod safepoint;
+#[cfg(not(loom))]
+mod roots;
+
+// What memory is.
+#[cfg(not(loom))]
+mod heap;
+#[cfg(not(loom))]
+mod core;
+#[cfg(not(loom))]
+mod space;
+
+// A: what is live. B: where it will be. C: move it, beside running mutators.
+#[cfg(not(loom))]
+mod mark;
+#[cfg(not(loom))]
+mod forward;
+#[cfg(not(loom))]
+mod compact;
+#[cfg(not(loom))]
+mod transport;
+
+// Around it.
+#[cfg(not(loom))]
+mod cycle;
+#[cfg(not(loom))]
+mod trigger;
+#[cfg(not(loom))]
+mod verify;
+#[cfg(not(loom))]
+mod stats;
+#[cfg(not(loom))]
+mod options;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod raw;
+
+/// Under loom only the page states exist.
+#[cfg(loom)]
+mod compact {
+    pub(crate) mod page_state;
+}
+
+#[cfg(not(loom))]
+pub use crate::{
+    addr::{ObjectRef, WORD_BYTES},
+    error::{AttachError, BuildError, OomCause, OutOfMemory, VerifyError},
+    heap::{Heap, HeapBuilder, PageUse},
+    local::{Local, RootIndex},
+    model::{MIN_OBJECT_WORDS, ObjectLayout, ObjectModel},
+    mutator::Mutator,
+    options::{
+        FaultDelivery, Fork, Poison, Transport, TransportChoice, UnknownTransport, UnknownZeal,
+        Verify, Zeal,
+    },
+    record::{Record, Records},
+    roots::GlobalRoot,
+    stats::{CycleStats, HeapStats},
+    verify::{GraphDigest, VerifyReport},
+};

@@ -1,0 +1,102 @@
+//! The same steps without a fault: collector threads take bands of pages in address order.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use crate::addr::PageIndex;
+use crate::compact::fault::Patience;
+use crate::compact::page_state::PageState;
+use crate::compact::source_page::Built;
+use crate::forward::Plan;
+use crate::model::ObjectModel;
+use crate::space::moving_space::MovingSpace;
+use crate::transport::{SourceRun, Taker};
+
+/// Pages of a band: built one after the other, then installed in as few system calls as possible.
+const BAND_PAGES: u32 = 64;
+
+impl<M: ObjectModel> MovingSpace<M> {
+    /// Resets the cursors of a new compaction.
+    pub(crate) fn begin_bands(&self, plan: Plan) {
+        self.next_band.store(0, Ordering::Relaxed);
+        self.built.store(plan.dense, Ordering::Relaxed);
+    }
+
+    /// One collector thread's part: bands until there are none left.
+    pub(crate) fn compact_bands(&self) {
+        let plan = self.plan.get();
+        let mut run = SourceRun::EMPTY;
+        loop {
+            let start = self.next_band.fetch_add(BAND_PAGES, Ordering::Relaxed);
+            if start >= plan.post() {
+                break;
+            }
+            self.compact_band(plan, start..plan.post().min(start + BAND_PAGES), &mut run);
+            self.note_resident();
+            self.advance(plan);
+        }
+        self.transport.give_back(Taker::Collector, run);
+    }
+
+    fn compact_band(&self, plan: Plan, band: Range<u32>, run: &mut SourceRun) {
+        for page in band.clone().map(PageIndex) {
+            let Ok(claim) = self.states.claim(page) else { continue };
+            let stage = self.needs_stage(plan, page).then(|| {
+                loop {
+                    let want = band.end - page.0;
+                    let taken =
+                        self.transport.stage(Taker::Collector, run, page, want, &self.counters);
+                    match taken {
+                        Some(place) => break place,
+                        None => {
+                            self.install_staged(band.start..page.0);
+                            self.transport.flushed(run);
+                        }
+                    }
+                }
+            });
+            match self.build(plan, claim, stage) {
+                Built::Page(source) => self.states.publish(source),
+                Built::Settled(claim) => self.states.settle(claim),
+            }
+        }
+        self.install_staged(band);
+        self.transport.flushed(run);
+    }
+
+    /// Tells the transport which old pages nobody needs any more.
+    fn advance(&self, plan: Plan) {
+        let mut page = self.built.load(Ordering::Acquire);
+        while page < plan.compact
+            && matches!(
+                self.states.get(PageIndex(page)),
+                PageState::Staged(_) | PageState::Installed
+            )
+        {
+            page += 1;
+        }
+        self.built.fetch_max(page, Ordering::AcqRel);
+        let bound = if page < plan.compact {
+            self.geometry.page_of(self.offsets.first_word(PageIndex(page)).0)
+        } else {
+            PageIndex(plan.black)
+        };
+        self.transport.emptied(bound, &self.counters);
+    }
+
+    /// Waits until every page with content is in place.
+    pub(crate) fn wait_for_all(&self) {
+        let plan = self.plan.get();
+        for page in 0..plan.post() {
+            let mut patience = Patience::default();
+            loop {
+                match self.states.get(PageIndex(page)) {
+                    PageState::Installed => break,
+                    PageState::Staged(_) => self.install_staged(page..page + 1),
+                    PageState::Claimed | PageState::Unprocessed => patience.wait(),
+                }
+            }
+        }
+        self.advance(plan);
+    }
+}

@@ -1,0 +1,127 @@
+//! Step 1: a mutator touched a page that is not there. Which page?
+//!
+//! Runs in a signal handler on the mutator (or on the heap's handler thread): it allocates nothing
+//! and takes no lock. A page that is being built by somebody else is waited for; building one
+//! takes microseconds.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::addr::PageIndex;
+use crate::compact::page_state::PageState;
+use crate::compact::source_page::Built;
+use crate::model::ObjectModel;
+use crate::raw::fault_entry::ServeFault;
+use crate::space::moving_space::MovingSpace;
+use crate::transport::{SourceRun, Taker};
+
+/// How many pages a fault may install beyond its own, if they are ready.
+const FAULT_AROUND: u32 = 8;
+
+impl<M: ObjectModel> ServeFault for MovingSpace<M> {
+    fn serve(&self, addr: usize) {
+        let began = Instant::now();
+        let offset = addr.saturating_sub(self.geometry.base) / self.geometry.page_bytes();
+        let page = PageIndex(u32::try_from(offset).unwrap_or(u32::MAX));
+        let Some(_pass) = self.gate.enter() else {
+            // Every page with content is in place and the collector is about to make the others
+            // plain memory: the mutator tries again.
+            std::thread::yield_now();
+            return;
+        };
+        self.serve_page(page);
+        self.counters.faults.add(1);
+        self.fault_samples.record(began.elapsed());
+    }
+}
+
+impl<M: ObjectModel> MovingSpace<M> {
+    /// Sees to it that `page` is in place.
+    fn serve_page(&self, page: PageIndex) {
+        let plan = self.plan.get();
+        let mut patience = Patience::default();
+        loop {
+            match self.states.get(page) {
+                PageState::Installed => return,
+                PageState::Staged(_) => {
+                    self.install_staged(self.around(page));
+                    return;
+                }
+                PageState::Claimed => patience.wait(),
+                PageState::Unprocessed => {
+                    let Ok(claim) = self.states.claim(page) else { continue };
+                    if page.0 >= plan.post() {
+                        self.transport.install_zeros(page, 1, &self.counters);
+                        self.states.settle(claim);
+                        return;
+                    }
+                    let mut run = SourceRun::EMPTY;
+                    let stage = self.needs_stage(plan, page).then(|| {
+                        self.transport
+                            .stage(Taker::Mutator, &mut run, page, 1, &self.counters)
+                            .expect("a fresh run has a place")
+                    });
+                    match self.build(plan, claim, stage) {
+                        Built::Page(source) => {
+                            self.states.publish(source);
+                            self.install_staged(self.around(page));
+                        }
+                        Built::Settled(claim) => {
+                            // No object is here, but the mutator wants the page all the same.
+                            self.transport.install_zeros(page, 1, &self.counters);
+                            self.states.settle(claim);
+                        }
+                    }
+                    self.transport.give_back(Taker::Mutator, run);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The pages a fault on `page` may install: itself and a few more.
+    fn around(&self, page: PageIndex) -> Range<u32> {
+        page.0..page.0.saturating_add(FAULT_AROUND).min(self.geometry.pages)
+    }
+
+    /// Brings zeroed pages in for a mutator's allocation buffer, so that it need not fault for
+    /// each. Pages that are on their way already are left alone.
+    pub(crate) fn prepare_fresh(&self, pages: Range<u32>) {
+        let Some(_pass) = self.gate.enter() else { return };
+        let mut at = pages.start;
+        while at < pages.end {
+            let mut claims = [const { None }; crate::space::allocation::BUFFER_PAGES as usize];
+            let mut count = 0;
+            for slot in &mut claims {
+                if at + count == pages.end {
+                    break;
+                }
+                let Ok(claim) = self.states.claim(PageIndex(at + count)) else { break };
+                *slot = Some(claim);
+                count += 1;
+            }
+            if count > 0 {
+                self.transport.install_zeros(PageIndex(at), count, &self.counters);
+                claims.into_iter().flatten().for_each(|claim| self.states.settle(claim));
+            }
+            at += count.max(1);
+        }
+    }
+}
+
+/// Waiting that gets slower: spin, give the processor away, sleep.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    rounds: u32,
+}
+
+impl Patience {
+    pub(crate) fn wait(&mut self) {
+        self.rounds += 1;
+        match self.rounds {
+            0..=64 => std::hint::spin_loop(),
+            65..=256 => std::thread::yield_now(),
+            _ => std::thread::sleep(Duration::from_micros(20)),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What a heap is made of, and what its mutators and its collector do to each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use crate::error::OomCause;
+use crate::mark::barrier::{BarrierMode, LoggedReferences};
+use crate::model::ObjectModel;
+use crate::options::Zeal;
+use crate::roots::GlobalRoots;
+use crate::safepoint::{MutatorCore, Request, Safepoints};
+use crate::space::moving_space::MovingSpace;
+use crate::stats::HeapStats;
+use crate::verify::{Check, CheckResult};
+
+/// The shared state of one heap.
+#[derive(Debug)]
+pub(crate) struct HeapCore<M> {
+    pub(crate) space: Arc<MovingSpace<M>>,
+    pub(crate) safepoints: Safepoints,
+    pub(crate) globals: Arc<GlobalRoots>,
+    pub(crate) logged: LoggedReferences,
+    /// What mutators that attach now have to log ([`BarrierMode`]).
+    pub(crate) barrier_mode: AtomicU32,
+    /// How often the heap was set aside; a mutator's roots are as of the number it has seen.
+    pub(crate) flips: AtomicU64,
+    pub(crate) control: Control,
+    pub(crate) stats: Mutex<HeapStats>,
+    pub(crate) stall_ns: AtomicU64,
+    pub(crate) zeal: Zeal,
+    pub(crate) broken: AtomicBool,
+    pub(crate) owner: u32,
+}
+
+/// Which cycles were asked for, begun and finished.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    state: Mutex<ControlState>,
+    changed: Condvar,
+}
+
+/// See [`Control`].
+#[derive(Debug, Default)]
+pub(crate) struct ControlState {
+    pub(crate) requested: u64,
+    pub(crate) begun: u64,
+    pub(crate) finished: u64,
+    pub(crate) checks_requested: Vec<Check>,
+    pub(crate) checks_begun: u64,
+    pub(crate) checks_asked: u64,
+    pub(crate) check_results: Vec<(u64, CheckResult)>,
+    pub(crate) shutdown: bool,
+}
+
+impl Control {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ControlState> {
+        self.state.lock().expect("no panic while the control state is held")
+    }
+
+    /// Asks for a cycle that begins after this call; its number.
+    pub(crate) fn request_cycle(&self) -> u64 {
+        let mut state = self.lock();
+        state.requested = state.requested.max(state.begun + 1);
+        self.changed.notify_all();
+        state.requested
+    }
+
+    /// Asks for a cycle if none is running or asked for.
+    pub(crate) fn suggest_cycle(&self) {
+        let mut state = self.lock();
+        if state.finished == state.requested {
+            state.requested = state.begun + 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `done` is true of the state.
+    pub(crate) fn wait_until(
+        &self,
+        done: impl Fn(&ControlState) -> bool,
+    ) -> MutexGuard<'_, ControlState> {
+        self.changed
+            .wait_while(self.lock(), |state| !done(state))
+            .expect("no panic while the control state is held")
+    }
+
+    /// Changes the state and tells everybody.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut ControlState) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+}
+
+impl<M: ObjectModel> HeapCore<M> {
+    /// Why the heap cannot be used by the calling process, if it cannot.
+    pub(crate) fn unusable(&self) -> Option<OomCause> {
+        if std::process::id() != self.owner {
+            Some(OomCause::Forked)
+        } else if self.broken.load(Ordering::Acquire) {
+            Some(OomCause::Broken)
+        } else {
+            None
+        }
+    }
+
+    /// Carries out `request` for a mutator whose state the caller owns.
+    pub(crate) fn act(&self, mutator: &MutatorCore, request: Request) {
+        match request {
+            Request::START_LOGGING => {
+                mutator.marking.store(BarrierMode::LogBoth as u32, Ordering::Relaxed);
+            }
+            Request::SCAN_ROOTS => {
+                self.retire_buffers(mutator);
+                self.logged.push(mutator.roots.collect());
+                mutator.marking.store(BarrierMode::LogOld as u32, Ordering::Relaxed);
+            }
+            Request::FLUSH_LOG => mutator.log.flush(&self.logged),
+            _ => unreachable!("stopping is not an action"),
+        }
+    }
+
+    /// Ends a mutator's allocation buffers: notes what was born in them in this cycle.
+    pub(crate) fn retire_buffers(&self, mutator: &MutatorCore) {
+        let bump = mutator.bump.swap(0, Ordering::Relaxed);
+        mutator.limit.store(0, Ordering::Relaxed);
+        mutator.buffer_end.store(0, Ordering::Relaxed);
+        self.note_born(mutator.buffer_start.swap(0, Ordering::Relaxed), bump);
+        self.retire_large(mutator);
+    }
+
+    /// Ends a mutator's last large allocation.
+    pub(crate) fn retire_large(&self, mutator: &MutatorCore) {
+        let end = mutator.large_end.swap(0, Ordering::Relaxed);
+        self.note_born(mutator.large_start.swap(0, Ordering::Relaxed), end);
+    }
+
+    fn note_born(&self, start: usize, end: usize) {
+        if start < end {
+            let geometry = self.space.geometry;
+            let word = |address: usize| geometry.word_of(address as u64).expect("a buffer's address");
+            // The end may be the heap's own, which is no address inside it.
+            self.space.note_born(word(start), word(end - crate::addr::WORD_BYTES) + 1);
+        }
+    }
+
+    /// Gives a mutator's roots their new addresses, if the heap was set aside since it last did.
+    /// The caller owns the mutator's state.
+    pub(crate) fn adopt_flip(&self, mutator: &MutatorCore) {
+        let flips = self.flips.load(Ordering::Acquire);
+        if mutator.flips_seen.load(Ordering::Relaxed) != flips {
+            mutator.roots.forward(&self.space.forwarding());
+            mutator.flips_seen.store(flips, Ordering::Release);
+            self.safepoints.report();
+        }
+    }
+
+    /// By a running mutator: carries out everything it was asked for.
+    pub(crate) fn poll(&self, mutator: &MutatorCore) {
+        while mutator.requests.load(Ordering::Acquire) != 0 {
+            for request in [Request::START_LOGGING, Request::SCAN_ROOTS, Request::FLUSH_LOG] {
+                if mutator.has(request) {
+                    self.act(mutator, request);
+                    mutator.carried_out(request);
+                    self.safepoints.report();
+                }
+            }
+            if mutator.has(Request::STOP) {
+                mutator.enter_safe(&self.safepoints);
+                self.leave_safe(mutator);
+            }
+        }
+    }
+
+    /// By a safe mutator: runs again, with its roots up to date.
+    pub(crate) fn leave_safe(&self, mutator: &MutatorCore) {
+        mutator.leave_safe();
+        self.adopt_flip(mutator);
+    }
+
+    /// By a running mutator: waits for `done` without keeping the collector waiting.
+    pub(crate) fn wait_safely(
+        &self,
+        mutator: &MutatorCore,
+        done: impl Fn(&ControlState) -> bool,
+    ) {
+        mutator.enter_safe(&self.safepoints);
+        drop(self.control.wait_until(|state| done(state) || self.broken.load(Ordering::Acquire)));
+        self.leave_safe(mutator);
+        self.poll(mutator);
+    }
+
+    /// Adds the time since `began` to what mutators waited for memory.
+    pub(crate) fn count_stall(&self, began: Instant) {
+        let waited = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stall_ns.fetch_add(waited, Ordering::Relaxed);
+    }
+}

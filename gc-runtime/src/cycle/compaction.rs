@@ -1,0 +1,190 @@
+//! Flip, compact and finish.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::addr::PageIndex;
+use crate::cycle::{Collector, ns};
+use crate::forward::Plan;
+use crate::forward::offset_table::Summary;
+use crate::model::ObjectModel;
+use crate::options::Poison;
+use crate::raw::words;
+use crate::stats::CycleStats;
+use crate::transport::Compaction;
+
+/// Pages beyond the limit that keep their memory, so that the next cycle's first faults find some.
+const WARM_PAGES: u32 = 256;
+
+/// Pages deposited while the allocation cursor is held: some ten microseconds of work.
+const DEPOSIT_PAGES: u32 = 128;
+
+/// What free memory is filled with under zeal; not an address of any heap.
+const POISON: u64 = 0xdead_dead_dead_dead;
+
+impl<M: ObjectModel> Collector<M> {
+    /// Moves everything that lives to where the summary says, beside the mutators.
+    pub(crate) fn compact(&mut self, summary: Summary, cycle: &mut CycleStats) {
+        let cpu = AtomicU64::new(0);
+        let began = cpu_time();
+        let Some((plan, resident)) = self.flip(summary, cycle) else {
+            self.skip_compaction();
+            return;
+        };
+        cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
+
+        let began = Instant::now();
+        let space = &*self.core.space;
+        if space.transport.compaction() == Compaction::Concurrent {
+            self.pool.broadcast(|_| {
+                let began = cpu_time();
+                space.compact_bands();
+                cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
+            });
+            space.wait_for_all();
+        }
+        self.wait_for_roots();
+        cycle.compact_ns = ns(began.elapsed());
+
+        let (began, began_cpu) = (Instant::now(), cpu_time());
+        self.finish(plan, resident);
+        cycle.finish_ns = ns(began.elapsed());
+        cpu.fetch_add(ns(cpu_time().saturating_sub(began_cpu)), Ordering::Relaxed);
+        cycle.compaction_cpu_ns = cpu.into_inner();
+        cycle.peak_resident_pages = space.peak_resident.swap(0, Ordering::Relaxed);
+        if let Ok(mut stats) = self.core.stats.lock() {
+            stats.flip_pause_ns.saturating_record(cycle.flip_pause_ns.max(1));
+            space.fault_samples.drain(|time| stats.fault_ns.saturating_record(u64::from(time).max(1)));
+            stats.allocation_stall_ns = self.core.stall_ns.load(Ordering::Relaxed);
+        }
+    }
+
+    /// The flip pause: in proportion to mutators and global roots, not to the heap.
+    ///
+    /// `None` if the kernel refused; the heap is as it was then.
+    fn flip(&self, summary: Summary, cycle: &mut CycleStats) -> Option<(Plan, u32)> {
+        let core = &*self.core;
+        let space = &*core.space;
+        let geometry = space.geometry;
+        let pause = self.pause();
+        for mutator in pause.mutators().iter() {
+            core.retire_buffers(mutator);
+        }
+        let mut cursor = space.allocation.lock();
+        let resident = cursor.resident.max(cursor.top);
+        let plan = Plan {
+            dense: summary.dense,
+            compact: summary.compact,
+            black: space.black(),
+            used: cursor.top,
+        };
+        cycle.used_bytes_before = u64::from(plan.used) * geometry.page_bytes() as u64;
+        cycle.born_bytes = u64::from(plan.used - plan.black) * geometry.page_bytes() as u64;
+        space.plan.set(plan);
+        space.compact_words.store(summary.words, Ordering::Relaxed);
+        space.begin_bands(plan);
+        space.resident_before.store(u64::from(resident), Ordering::Relaxed);
+        if let Err(error) = space.transport.flip(plan, resident) {
+            tracing::error!(%error, "the heap could not be set aside: this cycle moves nothing");
+            return None;
+        }
+        space.clear_black();
+        match space.transport.compaction() {
+            Compaction::Concurrent => {
+                cursor.resident = plan.post();
+                space.gate.open();
+            }
+            Compaction::InPause => {
+                space.compact_bands();
+                cursor.resident = resident;
+            }
+        }
+        cursor.top = plan.post();
+        drop(cursor);
+        core.globals.forward(&space.forwarding());
+        core.flips.fetch_add(1, Ordering::AcqRel);
+        cycle.flip_pause_ns = pause.resume();
+        core.control.update(|_| ());
+        Some((plan, resident))
+    }
+
+    /// Waits until every mutator has its new addresses; does so itself for those that are safe.
+    fn wait_for_roots(&self) {
+        let core = &*self.core;
+        let flips = core.flips.load(Ordering::Acquire);
+        let mutators = core.safepoints.mutators();
+        core.safepoints.wait_each(&mutators, |mutator| {
+            if mutator.flips_seen.load(Ordering::Acquire) == flips {
+                return true;
+            }
+            if mutator.try_hold() {
+                core.adopt_flip(mutator);
+                mutator.release();
+                return true;
+            }
+            false
+        });
+    }
+
+    /// Left-over pages become memory for new objects, faults end, tables are cleared.
+    fn finish(&self, plan: Plan, resident_before: u32) {
+        let space = &*self.core.space;
+        let mut deposited = 0;
+        loop {
+            let mut cursor = space.allocation.lock();
+            let page = cursor.top.max(cursor.resident);
+            let want = (cursor.limit + WARM_PAGES).saturating_sub(page).min(DEPOSIT_PAGES);
+            let count = match want {
+                0 => 0,
+                _ => space.transport.deposit(PageIndex(page), want, &space.counters),
+            };
+            if count == 0 {
+                break;
+            }
+            deposited = page + count;
+            cursor.resident = deposited;
+        }
+        space.gate.close();
+        if let Err(error) = space.transport.close() {
+            // Pages that are missing would fault for ever.
+            let errno = error.raw_os_error().unwrap_or(0);
+            crate::raw::fatal::fatal("the heap could not be unregistered", errno);
+        }
+        let mut cursor = space.allocation.lock();
+        cursor.resident =
+            space.transport.resident_after(cursor.top, cursor.resident.max(deposited), resident_before);
+        let top = cursor.top;
+        if self.core.zeal.poison == Poison::FreeMemory {
+            for page in top..cursor.resident.min(space.geometry.pages) {
+                words::fill(space.page_words(PageIndex(page)), POISON);
+            }
+        }
+        drop(cursor);
+        space.transport.release(&space.counters);
+        space.clear_tables(plan);
+        space.states.reset(top.max(plan.post()));
+    }
+
+    /// The cycle ends after marking: nothing to gain, or the kernel refused.
+    pub(crate) fn skip_compaction(&self) {
+        let space = &*self.core.space;
+        let mut plan = space.plan.get();
+        let pause = self.pause();
+        for mutator in pause.mutators().iter() {
+            // What is born from here on must not be noted for a cycle that has ended.
+            self.core.retire_buffers(mutator);
+        }
+        plan.black = space.black();
+        plan.used = space.allocation.lock().top;
+        space.clear_black();
+        pause.resume();
+        space.clear_tables(plan);
+    }
+}
+
+/// Processor time of the calling thread.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}

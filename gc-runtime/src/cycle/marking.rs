@@ -1,0 +1,91 @@
+//! Mark, remark and summary.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::addr::PageIndex;
+use crate::cycle::{Collector, ns};
+use crate::forward::offset_table::Summary;
+use crate::mark::barrier::BarrierMode;
+use crate::mark::trace;
+use crate::model::ObjectModel;
+use crate::safepoint::{Request, Safepoints};
+use crate::stats::CycleStats;
+
+/// Rounds of draining the mutators' logs beside them before the pause drains the rest.
+const DRAIN_ROUNDS: u32 = 4;
+
+impl<M: ObjectModel> Collector<M> {
+    /// Marks everything that is reachable, beside the mutators, and ends with the remark pause.
+    pub(crate) fn mark(&self, cycle: &mut CycleStats) {
+        let began = Instant::now();
+        self.start_marking();
+        let core = &*self.core;
+        trace(&core.space, &core.logged, &self.pool);
+        for _ in 0..DRAIN_ROUNDS {
+            self.handshake(Request::FLUSH_LOG);
+            if core.logged.is_empty() {
+                break;
+            }
+            trace(&core.space, &core.logged, &self.pool);
+        }
+        cycle.mark_ns = ns(began.elapsed());
+
+        let pause = self.pause();
+        for mutator in pause.mutators().iter() {
+            mutator.log.flush(&core.logged);
+        }
+        trace(&core.space, &core.logged, &self.pool);
+        for mutator in pause.mutators().iter() {
+            mutator.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
+        }
+        core.barrier_mode.store(BarrierMode::Idle as u32, Ordering::Release);
+        cycle.remark_pause_ns = pause.resume();
+    }
+
+    /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned.
+    ///
+    /// The second cannot begin before the first has ended: a mutator that does not log yet could
+    /// take a reference out of an unscanned place and put it where nobody looks any more.
+    fn start_marking(&self) {
+        let core = &*self.core;
+        core.globals.clear_dropped();
+        let mutators = core.safepoints.mutators();
+        // Whoever attaches from now on has no roots and needs to log old values only; nobody can
+        // while the list is held.
+        core.barrier_mode.store(BarrierMode::LogOld as u32, Ordering::Release);
+        let act = |request: Request| move |mutator: &_| core.act(mutator, request);
+        Safepoints::ask_all(&mutators, Request::START_LOGGING);
+        core.safepoints.wait_for(&mutators, Request::START_LOGGING, act(Request::START_LOGGING));
+
+        let cursor = core.space.allocation.lock();
+        // Under the cursor's lock: a mutator that takes pages from here on has been asked to scan,
+        // and scans before it takes them.
+        core.space.set_black(PageIndex(cursor.top));
+        Safepoints::ask_all(&mutators, Request::SCAN_ROOTS);
+        drop(cursor);
+        core.logged.push(core.globals.collect());
+        core.safepoints.wait_for(&mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
+    }
+
+    /// Has every mutator do something, one by one, beside their running.
+    fn handshake(&self, request: Request) {
+        let core = &*self.core;
+        let mutators = core.safepoints.mutators();
+        Safepoints::ask_all(&mutators, request);
+        core.safepoints.wait_for(&mutators, request, |mutator| core.act(mutator, request));
+    }
+
+    /// Turns live words into offsets; `None` if nothing would move.
+    pub(crate) fn summarise(&self, cycle: &mut CycleStats) -> Option<Summary> {
+        let began = Instant::now();
+        let space = &self.core.space;
+        let black = space.black();
+        let summary = self
+            .pool
+            .install(|| space.offsets.summarise(space.geometry, &space.live, black));
+        cycle.live_bytes = summary.live_words * crate::addr::WORD_BYTES as u64;
+        cycle.summary_ns = ns(began.elapsed());
+        (summary.compact < black).then_some(summary)
+    }
+}

@@ -1,0 +1,63 @@
+//! Old place to new place: a pure function of the summary.
+
+use std::sync::atomic::Ordering;
+
+use crate::addr::{FromWord, Geometry, ToWord};
+use crate::forward::offset_table::OffsetTable;
+use crate::forward::plan::Plan;
+use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
+
+/// Forwards places of one cycle; made after the summary, cheap to make and to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forwarding<'a> {
+    geometry: Geometry,
+    live: &'a LiveBitmap,
+    offsets: &'a OffsetTable,
+    dense_words: u32,
+    black_words: u32,
+    slide_words: u32,
+}
+
+impl<'a> Forwarding<'a> {
+    pub(crate) fn new(
+        geometry: Geometry,
+        live: &'a LiveBitmap,
+        offsets: &'a OffsetTable,
+        plan: Plan,
+    ) -> Self {
+        let words = geometry.page_words_u32();
+        Self {
+            geometry,
+            live,
+            offsets,
+            dense_words: plan.dense * words,
+            black_words: plan.black * words,
+            slide_words: plan.slide() * words,
+        }
+    }
+
+    /// The new place of a live word.
+    #[inline(always)]
+    pub(crate) fn forward(&self, word: FromWord) -> ToWord {
+        let FromWord(word) = word;
+        if word >= self.black_words {
+            return ToWord(word - self.slide_words);
+        }
+        if word < self.dense_words {
+            return ToWord(word);
+        }
+        let block = (word / BLOCK_WORDS) as usize;
+        let below = self.live.blocks()[block].load(Ordering::Relaxed)
+            & ((1 << (word % BLOCK_WORDS)) - 1);
+        ToWord(self.offsets.before(block) + below.count_ones())
+    }
+
+    /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
+    #[inline(always)]
+    pub(crate) fn forward_value(&self, value: u64) -> u64 {
+        match self.geometry.word_of(value) {
+            Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
+            None => value,
+        }
+    }
+}

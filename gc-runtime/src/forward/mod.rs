@@ -1,0 +1,19 @@
+//! Computed forwarding: where an object goes follows from what is live before it.
+//!
+//! After Kermany and Petrank, "The Compressor: concurrent, incremental, and parallel compaction"
+//! (PLDI 2006): the new address of a word is the number of live words before its block (the
+//! [offset table](offset_table)) plus the live words before it inside the block (a population
+//! count in the live bitmap). Nothing is stored in objects.
+//!
+//! Departures: a *dense prefix* keeps its place, dead words and all; objects born while the cycle
+//! runs slide as whole pages, so that their new address is a subtraction; and what is needed to
+//! rebuild a page that starts inside an object is recorded [while marking](straddle), because the
+//! page that holds the object's header may be gone by then.
+
+pub(crate) mod offset_table;
+pub(crate) mod straddle;
+mod forwarding;
+pub(crate) mod plan;
+
+pub(crate) use forwarding::Forwarding;
+pub(crate) use plan::{PageKind, Plan, PlanCell};

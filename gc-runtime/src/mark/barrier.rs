@@ -1,0 +1,110 @@
+//! The write barrier's slow path: a mutator's log of overwritten references.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crossbeam_deque::Injector;
+
+/// Entries of one mutator's log before it is handed to the collector.
+const LOG_ENTRIES: usize = 512;
+
+/// What a mutator logs at the moment.
+///
+/// The value is the `marking` word of the mutator's published layout: a runtime's inlined barrier
+/// tests it for zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum BarrierMode {
+    /// Nothing: no marking.
+    Idle = 0,
+    /// The old value of every slot it overwrites.
+    LogOld = 1,
+    /// The old and the new value: its roots have not been scanned yet.
+    LogBoth = 2,
+}
+
+/// Batches of logged references, from all mutators.
+#[derive(Debug, Default)]
+pub(crate) struct LoggedReferences {
+    batches: Injector<Vec<u64>>,
+}
+
+impl LoggedReferences {
+    pub(crate) fn push(&self, batch: Vec<u64>) {
+        if !batch.is_empty() {
+            self.batches.push(batch);
+        }
+    }
+
+    pub(crate) fn pop(&self) -> Option<Vec<u64>> {
+        loop {
+            match self.batches.steal() {
+                crossbeam_deque::Steal::Success(batch) => return Some(batch),
+                crossbeam_deque::Steal::Empty => return None,
+                crossbeam_deque::Steal::Retry => {}
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+/// One mutator's log. Written by the mutator, or by the collector while it holds the mutator.
+#[derive(Debug)]
+pub(crate) struct BarrierLog {
+    entries: Box<[AtomicU64]>,
+    len: AtomicU32,
+}
+
+impl Default for BarrierLog {
+    fn default() -> Self {
+        Self {
+            entries: (0..LOG_ENTRIES).map(|_| AtomicU64::new(0)).collect(),
+            len: AtomicU32::new(0),
+        }
+    }
+}
+
+impl BarrierLog {
+    /// Logs a reference; null is not worth it.
+    #[inline]
+    pub(crate) fn log(&self, value: u64, to: &LoggedReferences) {
+        if value == 0 {
+            return;
+        }
+        let len = self.len.load(Ordering::Relaxed);
+        self.entries[len as usize].store(value, Ordering::Relaxed);
+        self.len.store(len + 1, Ordering::Relaxed);
+        if len as usize + 1 == LOG_ENTRIES {
+            self.flush(to);
+        }
+    }
+
+    /// Hands everything logged so far to the collector.
+    pub(crate) fn flush(&self, to: &LoggedReferences) {
+        let len = self.len.swap(0, Ordering::Relaxed) as usize;
+        to.push(self.entries[..len].iter().map(|entry| entry.load(Ordering::Relaxed)).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_logged_is_lost() {
+        let (log, to) = (BarrierLog::default(), LoggedReferences::default());
+        for value in 0..2000 {
+            log.log(value, &to);
+        }
+        log.flush(&to);
+        let mut all = Vec::new();
+        while let Some(batch) = to.pop() {
+            all.extend(batch);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (1..2000).collect::<Vec<_>>());
+        assert!(to.is_empty());
+    }
+}

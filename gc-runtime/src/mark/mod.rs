@@ -1,0 +1,14 @@
+//! What is live: concurrent marking over a snapshot of the heap.
+//!
+//! The snapshot is the heap at the moment when the mutators' roots were scanned. A mutator that
+//! overwrites a reference while marking runs logs the old value first ([`barrier`]), so that
+//! everything reachable in the snapshot is found; objects born since count as live without being
+//! traced. Between the first and the last mutator's scan a mutator that has not been scanned also
+//! logs what it stores, because its unscanned roots may be the only other place that has it.
+
+pub(crate) mod live_bitmap;
+pub(crate) mod barrier;
+pub(crate) mod worklist;
+mod trace;
+
+pub(crate) use trace::trace;

@@ -1,0 +1,349 @@
+//! A thread that runs the program: allocation, safepoints, roots.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use uffd_move::AltStack;
+
+use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
+use crate::core::HeapCore;
+use crate::error::{AttachError, OomCause, OutOfMemory};
+use crate::heap::Heap;
+use crate::local::{Local, RootIndex};
+use crate::mark::barrier::BarrierMode;
+use crate::model::{MIN_OBJECT_WORDS, ObjectModel};
+use crate::raw::words;
+use crate::record::Records;
+use crate::roots::GlobalRoot;
+use crate::safepoint::MutatorCore;
+use crate::space::allocation::{BUFFER_PAGES, Grant};
+
+/// Objects above this share of an allocation buffer get pages of their own.
+const LARGE_SHARE: usize = 4;
+
+/// Stack that building a page in a signal handler may need, with room to spare.
+const SIGNAL_STACK_BYTES: usize = 64 << 10;
+
+/// Full cycles without success after which an allocation gives up.
+const FRUITLESS_CYCLES: u32 = 2;
+
+/// A thread of the program, as the heap knows it. Stays on the thread that attached.
+///
+/// Everything that can be a safepoint takes `&mut self`, everything else `&self`: that is how the
+/// compiler knows when a [`Local`] goes stale. A mutator must come to a safepoint often
+/// (allocation is one), or be in a [`blocking`](Self::blocking) region; others wait for it.
+#[derive(Debug)]
+pub struct Mutator<M: ObjectModel = Records> {
+    pub(crate) core: Arc<MutatorCore>,
+    pub(crate) heap: Heap<M>,
+    _stack: AltStack,
+    /// The signal stack, and the right to run, belong to one thread.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<M: ObjectModel> Mutator<M> {
+    pub(crate) fn attach(heap: &Heap<M>) -> Result<Self, AttachError> {
+        let core = heap.core();
+        match core.unusable() {
+            Some(OomCause::Forked) => return Err(AttachError::Forked { owner: core.owner }),
+            Some(_) => return Err(AttachError::Broken),
+            None => {}
+        }
+        let no_memory = |error: std::io::Error| AttachError::NoMemory { reason: error.to_string() };
+        let stack = AltStack::ensure(SIGNAL_STACK_BYTES).map_err(no_memory)?;
+        let mut mutators = core.safepoints.mutators();
+        let mode = core.barrier_mode.load(Ordering::Acquire);
+        let flips = core.flips.load(Ordering::Acquire);
+        let mutator = Arc::new(MutatorCore::new(mode, flips).map_err(no_memory)?);
+        mutators.push(Arc::clone(&mutator));
+        drop(mutators);
+        Ok(Self { core: mutator, heap: heap.clone(), _stack: stack, not_send: PhantomData })
+    }
+
+    fn shared(&self) -> &HeapCore<M> {
+        self.heap.core()
+    }
+
+    /// The heap this thread works on.
+    #[must_use]
+    pub fn heap(&self) -> &Heap<M> {
+        &self.heap
+    }
+
+    /// Comes to a safepoint if one is asked for.
+    #[inline]
+    pub fn safepoint(&mut self) {
+        if self.core.requests.load(Ordering::Acquire) != 0 {
+            self.shared().poll(&self.core);
+        }
+    }
+
+    /// Runs `work`, during which the collector does not wait for this thread.
+    ///
+    /// For everything that may take long or sleep: locks, channels, system calls. `work` must not
+    /// touch the heap, which the borrow checker sees to.
+    pub fn blocking<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        struct Leave<'a, M: ObjectModel>(&'a HeapCore<M>, &'a MutatorCore);
+        impl<M: ObjectModel> Drop for Leave<'_, M> {
+            fn drop(&mut self) {
+                self.0.leave_safe(self.1);
+                self.0.poll(self.1);
+            }
+        }
+        self.core.enter_safe(&self.shared().safepoints);
+        let _leave = Leave(self.shared(), &self.core);
+        work()
+    }
+
+    /// Runs a full cycle that begins now, and returns when it is finished.
+    ///
+    /// Everything that is unreachable at the call is gone afterwards.
+    pub fn collect(&mut self) {
+        let ticket = self.shared().control.request_cycle();
+        self.shared().wait_safely(&self.core, |state| state.finished >= ticket);
+    }
+
+    /// Allocates `words` words of zeros.
+    ///
+    /// The object's header must be in place before this mutator's next safepoint.
+    #[inline]
+    pub(crate) fn allocate(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
+        let bytes = usize::try_from(words).ok().and_then(|words| words.checked_mul(WORD_BYTES));
+        let bump = self.core.bump.load(Ordering::Relaxed);
+        let limit = self.core.limit.load(Ordering::Relaxed);
+        if let Some(bytes) = bytes
+            && bytes <= limit.wrapping_sub(bump)
+            && bump <= limit
+        {
+            self.core.bump.store(bump + bytes, Ordering::Relaxed);
+            return Ok(ObjectRef::from_address(bump as u64).expect("buffers are not at null"));
+        }
+        self.allocate_slow(words)
+    }
+
+    #[cold]
+    fn allocate_slow(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
+        debug_assert!(words >= u64::from(MIN_OBJECT_WORDS), "the smallest object has two words");
+        let heap = self.heap.clone();
+        let core = heap.core();
+        let mutator = Arc::clone(&self.core);
+        let geometry = core.space.geometry;
+        let bytes = match usize::try_from(words) {
+            Ok(words) if words <= MAX_WORDS.min(geometry.words as usize) => words * WORD_BYTES,
+            _ => return Err(self.out_of_memory(words, OomCause::TooLarge)),
+        };
+        let buffer_bytes = BUFFER_PAGES as usize * geometry.page_bytes();
+        let large = bytes > buffer_bytes / LARGE_SHARE;
+        let pages = if large {
+            u32::try_from(bytes.div_ceil(geometry.page_bytes())).expect("the heap has 32-bit words")
+        } else {
+            BUFFER_PAGES
+        };
+        let mut fruitless = 0;
+        loop {
+            core.poll(&mutator);
+            if let Some(cause) = core.unusable() {
+                return Err(self.out_of_memory(words, cause));
+            }
+            if !large {
+                // The limit may only have been lowered to get this thread's attention.
+                let (bump, end) = (
+                    mutator.bump.load(Ordering::Relaxed),
+                    mutator.buffer_end.load(Ordering::Relaxed),
+                );
+                if bytes <= end - bump {
+                    mutator.bump.store(bump + bytes, Ordering::Relaxed);
+                    mutator.limit.store(end, Ordering::Release);
+                    return Ok(ObjectRef::from_address(bump as u64).expect("not at null"));
+                }
+            }
+            let mut cursor = core.space.allocation.lock();
+            if mutator.requests.load(Ordering::Acquire) != 0 {
+                continue;
+            }
+            let grant = cursor.take(pages).or_else(|| {
+                // Rather a short buffer than a stall.
+                let rest = cursor.limit - cursor.top;
+                (!large && rest as usize * geometry.page_bytes() >= bytes).then(|| cursor.take(rest))?
+            });
+            let wants_cycle = cursor.wants_cycle();
+            drop(cursor);
+            let Some(grant) = grant else {
+                if fruitless == FRUITLESS_CYCLES {
+                    return Err(self.out_of_memory(words, OomCause::Full));
+                }
+                fruitless += self.wait_for_memory();
+                continue;
+            };
+            if wants_cycle || self.zeal_wants_cycle() {
+                core.control.suggest_cycle();
+            }
+            let start = geometry.page_address(grant.first);
+            if large {
+                core.retire_large(&mutator);
+                self.prepare(grant);
+                mutator.large_start.store(start, Ordering::Relaxed);
+                mutator.large_end.store(start + bytes, Ordering::Relaxed);
+            } else {
+                let large = (
+                    mutator.large_start.swap(0, Ordering::Relaxed),
+                    mutator.large_end.swap(0, Ordering::Relaxed),
+                );
+                core.retire_buffers(&mutator);
+                mutator.large_start.store(large.0, Ordering::Relaxed);
+                mutator.large_end.store(large.1, Ordering::Relaxed);
+                self.prepare(grant);
+                let end = start + grant.pages as usize * geometry.page_bytes();
+                mutator.buffer_start.store(start, Ordering::Relaxed);
+                mutator.buffer_end.store(end, Ordering::Relaxed);
+                mutator.bump.store(start + bytes, Ordering::Relaxed);
+                mutator.limit.store(end, Ordering::Release);
+            }
+            return Ok(ObjectRef::from_address(start as u64).expect("not at null"));
+        }
+    }
+
+    /// Makes granted pages read as zeros.
+    fn prepare(&self, grant: Grant) {
+        let space = &self.shared().space;
+        let first = grant.first.0;
+        // Fresh pages first: what is there already only needs clearing.
+        space.prepare_fresh(first + grant.dirty..first + grant.pages);
+        for page in first..first + grant.dirty {
+            words::fill(space.page_words(crate::addr::PageIndex(page)), 0);
+        }
+    }
+
+    fn zeal_wants_cycle(&self) -> bool {
+        let every = self.shared().zeal.every_refills;
+        every != 0 && self.core.refills.fetch_add(1, Ordering::Relaxed) % every == every - 1
+    }
+
+    /// Waits until memory may have become free; 1 if a whole cycle passed meanwhile.
+    fn wait_for_memory(&self) -> u32 {
+        let core = self.shared();
+        let began = Instant::now();
+        let flips = core.flips.load(Ordering::Acquire);
+        let ticket = core.control.request_cycle();
+        core.wait_safely(&self.core, |state| {
+            state.finished >= ticket || core.flips.load(Ordering::Acquire) != flips
+        });
+        core.count_stall(began);
+        u32::from(core.control.lock().finished >= ticket)
+    }
+
+    fn out_of_memory(&self, words: u64, cause: OomCause) -> OutOfMemory {
+        let core = self.shared();
+        OutOfMemory {
+            requested_bytes: words.saturating_mul(WORD_BYTES as u64),
+            limit_bytes: u64::from(core.space.geometry.words) * WORD_BYTES as u64,
+            live_bytes: core.stats.lock().map_or(0, |stats| stats.live_bytes),
+            cause,
+        }
+    }
+
+    /// How many roots this mutator has.
+    #[must_use]
+    pub fn root_count(&self) -> usize {
+        self.core.roots.len() as usize
+    }
+
+    /// Drops all roots but the first `len`.
+    pub fn truncate_roots(&self, len: usize) {
+        self.core.roots.truncate(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
+    /// Pushes a root.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^20 roots already.
+    pub fn push_root(&self, value: Option<Local<'_>>) -> RootIndex {
+        RootIndex(self.core.roots.push(address_of(value)))
+    }
+
+    /// The object a root refers to; `None` for null.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such root any more.
+    #[must_use]
+    #[inline]
+    pub fn root(&self, root: RootIndex) -> Option<Local<'_>> {
+        Local::from_value(self.core.roots.slot(root.0).load(Ordering::Relaxed))
+    }
+
+    /// Makes a root refer to another object, or to none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such root any more.
+    #[inline]
+    pub fn set_root(&self, root: RootIndex, value: Option<Local<'_>>) {
+        self.core.roots.slot(root.0).store(address_of(value), Ordering::Relaxed);
+    }
+
+    /// The object a global root refers to.
+    ///
+    /// # Panics
+    ///
+    /// If the root is another heap's.
+    #[must_use]
+    pub fn global(&self, root: &GlobalRoot) -> Option<Local<'_>> {
+        assert!(root.belongs_to(&self.shared().globals), "a global root of another heap");
+        Local::from_value(root.slot().load(Ordering::Acquire))
+    }
+
+    /// Makes a global root refer to another object, or to none.
+    ///
+    /// # Panics
+    ///
+    /// If the root is another heap's.
+    pub fn set_global(&self, root: &GlobalRoot, value: Option<Local<'_>>) {
+        assert!(root.belongs_to(&self.shared().globals), "a global root of another heap");
+        let value = address_of(value);
+        self.before_store(root.slot(), value);
+        root.slot().store(value, Ordering::Release);
+    }
+
+    /// The write barrier: to be called before `slot` is overwritten with `new`.
+    #[inline(always)]
+    pub(crate) fn before_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
+        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+            self.log_store(slot, new);
+        }
+    }
+
+    #[cold]
+    fn log_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
+        let logged = &self.shared().logged;
+        self.core.log.log(slot.load(Ordering::Relaxed), logged);
+        if self.core.marking.load(Ordering::Relaxed) == BarrierMode::LogBoth as u32 {
+            self.core.log.log(new, logged);
+        }
+    }
+}
+
+/// A reference as a slot holds it.
+#[inline(always)]
+pub(crate) fn address_of(value: Option<Local<'_>>) -> u64 {
+    value.map_or(0, |local| local.object().address())
+}
+
+impl<M: ObjectModel> Drop for Mutator<M> {
+    fn drop(&mut self) {
+        let core = self.shared();
+        if core.unusable() == Some(OomCause::Forked) {
+            return;
+        }
+        // Safe first: the collector may be holding the list and waiting for this thread.
+        self.core.enter_safe(&core.safepoints);
+        let mut mutators = core.safepoints.mutators();
+        // Nobody acts for this mutator without the list, so that its state is ours again.
+        core.retire_buffers(&self.core);
+        self.core.log.flush(&core.logged);
+        mutators.retain(|other| !Arc::ptr_eq(other, &self.core));
+    }
+}

@@ -1,0 +1,214 @@
+//! The few knobs of a heap, and what their defaults are.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A way to put rebuilt pages in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `UFFDIO_MOVE`: the page itself changes its address (Linux 6.8, or 6.1 with the patch series).
+    Move,
+    /// `UFFDIO_COPY`: the kernel allocates a page and copies.
+    Copy,
+    /// `UFFDIO_CONTINUE`: a memfd mapped twice.
+    Continue,
+    /// `mprotect` and SIGSEGV on a memfd mapped twice; needs no userfaultfd.
+    Mprotect,
+    /// Stop the world: everything is compacted in the pause.
+    Stw,
+}
+
+impl Transport {
+    /// All five, in the order in which [`TransportChoice::Auto`] would like them.
+    pub const ALL: [Self; 5] = [Self::Move, Self::Copy, Self::Continue, Self::Mprotect, Self::Stw];
+
+    /// The name, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Move => "move",
+            Self::Copy => "copy",
+            Self::Continue => "continue",
+            Self::Mprotect => "mprotect",
+            Self::Stw => "stw",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that names no [`Transport`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no transport is called `{name}`; there are move, copy, continue, mprotect and stw")]
+pub struct UnknownTransport {
+    /// The word.
+    pub name: String,
+}
+
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|transport| transport.name() == name)
+            .ok_or_else(|| UnknownTransport { name: name.to_owned() })
+    }
+}
+
+/// Which transport a heap gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TransportChoice {
+    /// The best the kernel has: `move`, else `copy`, else `stw`. The reason is logged.
+    #[default]
+    Auto,
+    /// This one, or an error that says why not.
+    Only(Transport),
+}
+
+/// On which thread the fault of a mutator is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FaultDelivery {
+    /// On the mutator itself, in a signal handler: no scheduling, and it does its own work.
+    #[default]
+    Signal,
+    /// On a thread of the heap that reads userfaultfd events; the mutator sleeps in the kernel.
+    ///
+    /// For programs that cannot have a SIGBUS handler. Not with `mprotect`, which only has signals.
+    HandlerThread,
+}
+
+/// What a forked child gets of the heap. It cannot use the heap in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fork {
+    /// Nothing: touching the heap in the child is a plain segmentation fault. No page is ever
+    /// shared, so that none is too busy to move.
+    #[default]
+    Exclude,
+    /// A snapshot, as fork does it. Pages that the parent has not written since are shared and
+    /// must be copied instead of moved.
+    Inherit,
+}
+
+/// Checks that are too slow for every day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Zeal {
+    /// Walk the whole heap in a pause after every cycle and fail loudly if it is not sound.
+    pub verify: Verify,
+    /// Fill memory that is free with a pattern that is not a reference.
+    pub poison: Poison,
+    /// Start a cycle at every this many refills of an allocation buffer; zero for never.
+    pub every_refills: u32,
+}
+
+/// Whether each cycle ends with a verification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// No.
+    #[default]
+    Off,
+    /// Yes, in a pause of its own.
+    EachCycle,
+}
+
+/// Whether freed memory is overwritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Poison {
+    /// No.
+    #[default]
+    Off,
+    /// Yes: with `0xdead_dead_dead_dead`.
+    FreeMemory,
+}
+
+impl Zeal {
+    /// Everything on: verification after each cycle, poison, a cycle at every eighth refill.
+    #[must_use]
+    pub fn full() -> Self {
+        Self { verify: Verify::EachCycle, poison: Poison::FreeMemory, every_refills: 8 }
+    }
+
+    /// Parses `verify,poison,every=N` in any order; the empty string is no zeal.
+    ///
+    /// # Errors
+    ///
+    /// | outcome | meaning | what to do |
+    /// |---|---|---|
+    /// | [`UnknownZeal`] | a word that is none of the three | correct it |
+    pub fn parse(text: &str) -> Result<Self, UnknownZeal> {
+        let mut zeal = Self::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                None if word == "verify" => zeal.verify = Verify::EachCycle,
+                None if word == "poison" => zeal.poison = Poison::FreeMemory,
+                None if word == "full" => zeal = Self::full(),
+                Some(("every", count)) => {
+                    zeal.every_refills =
+                        count.parse().map_err(|_| UnknownZeal { word: word.to_owned() })?;
+                }
+                _ => return Err(UnknownZeal { word: word.to_owned() }),
+            }
+        }
+        Ok(zeal)
+    }
+}
+
+/// A word that is no kind of zeal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no kind of zeal; there are verify, poison, every=N and full")]
+pub struct UnknownZeal {
+    /// The word.
+    pub word: String,
+}
+
+/// What a heap is built with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) limit_bytes: usize,
+    pub(crate) collector_threads: usize,
+    pub(crate) transport: TransportChoice,
+    pub(crate) delivery: FaultDelivery,
+    pub(crate) fork: Fork,
+    pub(crate) zeal: Zeal,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limit_bytes: 256 << 20,
+            collector_threads: 1,
+            transport: TransportChoice::default(),
+            delivery: FaultDelivery::default(),
+            fork: Fork::default(),
+            zeal: Zeal::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_transports_parse_back() {
+        for transport in Transport::ALL {
+            assert_eq!(transport.to_string().parse(), Ok(transport));
+        }
+        let error = "remap".parse::<Transport>().unwrap_err();
+        assert!(error.to_string().contains("remap"), "{error}");
+    }
+
+    #[test]
+    fn zeal_is_a_list_of_words() {
+        assert_eq!(Zeal::parse(""), Ok(Zeal::default()));
+        let zeal = Zeal::parse("verify, every=3").unwrap();
+        assert_eq!((zeal.verify, zeal.every_refills), (Verify::EachCycle, 3));
+        assert_eq!(Zeal::parse("full"), Ok(Zeal::full()));
+        assert!(Zeal::parse("every=x").is_err());
+        assert!(Zeal::parse("loudly").is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! Where references live outside the heap: each mutator's shadow stack, and roots for all.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::forward::Forwarding;
+use crate::raw::map::SideTable;
+
+/// Roots that one mutator, or all global roots together, can hold.
+const MAX_ROOTS: usize = 1 << 20;
+
+/// One mutator's stack of roots.
+///
+/// Belongs to the mutator while it runs, and to the collector while that holds the mutator.
+#[derive(Debug)]
+pub(crate) struct ShadowStack {
+    slots: SideTable<AtomicU64>,
+    len: AtomicU32,
+}
+
+impl ShadowStack {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { slots: SideTable::new(MAX_ROOTS, c"gc roots")?, len: AtomicU32::new(0) })
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Pushes a root; its number.
+    #[inline]
+    pub(crate) fn push(&self, value: u64) -> u32 {
+        let at = self.len();
+        assert!((at as usize) < MAX_ROOTS, "more than {MAX_ROOTS} roots in one mutator");
+        self.slots[at as usize].store(value, Ordering::Relaxed);
+        self.len.store(at + 1, Ordering::Relaxed);
+        at
+    }
+
+    /// The root with this number.
+    #[inline]
+    pub(crate) fn slot(&self, at: u32) -> &AtomicU64 {
+        let len = self.len();
+        assert!(at < len, "root {at} of {len}");
+        &self.slots[at as usize]
+    }
+
+    pub(crate) fn truncate(&self, len: u32) {
+        self.len.store(self.len().min(len), Ordering::Relaxed);
+    }
+
+    fn live_slots(&self) -> &[AtomicU64] {
+        &self.slots[..self.len() as usize]
+    }
+
+    /// All references, for marking.
+    pub(crate) fn collect(&self) -> Vec<u64> {
+        values(self.live_slots())
+    }
+
+    /// Gives every root its new address.
+    pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
+        forward_all(self.live_slots(), forwarding);
+    }
+}
+
+fn values(slots: &[AtomicU64]) -> Vec<u64> {
+    slots.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&value| value != 0).collect()
+}
+
+fn forward_all(slots: &[AtomicU64], forwarding: &Forwarding<'_>) {
+    for slot in slots {
+        slot.store(forwarding.forward_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+}
+
+/// Roots that belong to no mutator.
+#[derive(Debug)]
+pub(crate) struct GlobalRoots {
+    slots: SideTable<AtomicU64>,
+    used: AtomicU32,
+    lists: Mutex<SlotLists>,
+}
+
+/// Slots without an owner.
+#[derive(Debug, Default)]
+struct SlotLists {
+    /// Null, for the next owner.
+    free: Vec<u32>,
+    /// Still holding a reference: clearing it while marking runs could hide an object.
+    dropped: Vec<u32>,
+}
+
+impl GlobalRoots {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            slots: SideTable::new(MAX_ROOTS, c"gc global roots")?,
+            used: AtomicU32::new(0),
+            lists: Mutex::new(SlotLists::default()),
+        })
+    }
+
+    fn live_slots(&self) -> &[AtomicU64] {
+        &self.slots[..self.used.load(Ordering::Acquire) as usize]
+    }
+
+    pub(crate) fn collect(&self) -> Vec<u64> {
+        values(self.live_slots())
+    }
+
+    pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
+        forward_all(self.live_slots(), forwarding);
+    }
+
+    /// Clears the slots whose owners are gone. Only between cycles.
+    pub(crate) fn clear_dropped(&self) {
+        let mut lists = self.lists.lock().expect("no panic while the lists are held");
+        let dropped = std::mem::take(&mut lists.dropped);
+        for &at in &dropped {
+            self.slot(at).store(0, Ordering::Relaxed);
+        }
+        lists.free.extend(dropped);
+    }
+
+    fn slot(&self, at: u32) -> &AtomicU64 {
+        &self.slots[at as usize]
+    }
+}
+
+/// A root that all mutators of a heap share; null at first. Freed with its last clone.
+#[derive(Clone, Debug)]
+pub struct GlobalRoot {
+    owned: Arc<OwnedSlot>,
+}
+
+#[derive(Debug)]
+struct OwnedSlot {
+    roots: Arc<GlobalRoots>,
+    at: u32,
+}
+
+impl GlobalRoot {
+    pub(crate) fn new(roots: &Arc<GlobalRoots>) -> Self {
+        let mut lists = roots.lists.lock().expect("no panic while the lists are held");
+        let at = lists.free.pop().unwrap_or_else(|| {
+            let at = roots.used.load(Ordering::Relaxed);
+            assert!((at as usize) < MAX_ROOTS, "more than {MAX_ROOTS} global roots");
+            roots.used.store(at + 1, Ordering::Release);
+            at
+        });
+        drop(lists);
+        Self { owned: Arc::new(OwnedSlot { roots: Arc::clone(roots), at }) }
+    }
+
+    pub(crate) fn belongs_to(&self, roots: &Arc<GlobalRoots>) -> bool {
+        Arc::ptr_eq(&self.owned.roots, roots)
+    }
+
+    pub(crate) fn slot(&self) -> &AtomicU64 {
+        self.owned.roots.slot(self.owned.at)
+    }
+}
+
+impl Drop for OwnedSlot {
+    fn drop(&mut self) {
+        if let Ok(mut lists) = self.roots.lists.lock() {
+            lists.dropped.push(self.at);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Asking mutators to stop or to do something, knowing that they have, letting them go.
+//!
+//! A mutator is *running* (it owns its state), *safe* (in a blocking region or parked: the
+//! collector may act on its behalf) or *held* (the collector is acting, or all are stopped; the
+//! mutator cannot become running). Requests are bits that whoever owns the state at the moment
+//! carries out: the mutator at its next poll, or the collector for a safe mutator.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::mark::barrier::BarrierLog;
+use crate::raw::futex;
+use crate::roots::ShadowStack;
+
+const RUNNING: u32 = 0;
+const SAFE: u32 = 1;
+const HELD: u32 = 2;
+
+/// How long the collector sleeps before it looks again; a lost wake-up costs no more.
+const ARRIVAL_WAIT: Duration = Duration::from_millis(2);
+
+/// What a mutator is asked to do at its next poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request(pub(crate) u32);
+
+impl Request {
+    /// Park until let go.
+    pub(crate) const STOP: Self = Self(1);
+    /// Begin to log old and new values.
+    pub(crate) const START_LOGGING: Self = Self(2);
+    /// Hand the roots to the collector, and allocate black from now on.
+    pub(crate) const SCAN_ROOTS: Self = Self(4);
+    /// Hand the log to the collector.
+    pub(crate) const FLUSH_LOG: Self = Self(8);
+}
+
+/// The part of a mutator that the collector sees. The first four words are the published layout.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct MutatorCore {
+    /// Address of the next free byte of the allocation buffer.
+    pub(crate) bump: AtomicUsize,
+    /// Address of the buffer's end; zero asks the mutator to come to a safepoint.
+    pub(crate) limit: AtomicUsize,
+    /// What the write barrier logs ([`crate::mark::barrier::BarrierMode`]); zero is nothing.
+    pub(crate) marking: AtomicU32,
+    /// Pending requests; not zero means poll.
+    pub(crate) requests: AtomicU32,
+    state: AtomicU32,
+    /// Address of the allocation buffer's first byte and of its true end.
+    pub(crate) buffer_start: AtomicUsize,
+    pub(crate) buffer_end: AtomicUsize,
+    /// The last large allocation, which has pages of its own.
+    pub(crate) large_start: AtomicUsize,
+    pub(crate) large_end: AtomicUsize,
+    /// The flip whose new addresses the roots have.
+    pub(crate) flips_seen: AtomicU64,
+    /// Refills of the allocation buffer so far, for zeal.
+    pub(crate) refills: AtomicU32,
+    pub(crate) roots: ShadowStack,
+    pub(crate) log: BarrierLog,
+}
+
+impl MutatorCore {
+    pub(crate) fn new(marking: u32, flips_seen: u64) -> std::io::Result<Self> {
+        Ok(Self {
+            bump: AtomicUsize::new(0),
+            limit: AtomicUsize::new(0),
+            marking: AtomicU32::new(marking),
+            requests: AtomicU32::new(0),
+            state: AtomicU32::new(RUNNING),
+            buffer_start: AtomicUsize::new(0),
+            buffer_end: AtomicUsize::new(0),
+            large_start: AtomicUsize::new(0),
+            large_end: AtomicUsize::new(0),
+            flips_seen: AtomicU64::new(flips_seen),
+            refills: AtomicU32::new(0),
+            roots: ShadowStack::new()?,
+            log: BarrierLog::default(),
+        })
+    }
+
+    pub(crate) fn has(&self, request: Request) -> bool {
+        self.requests.load(Ordering::Acquire) & request.0 != 0
+    }
+
+    /// Says that a request has been carried out. Only by the owner of the state.
+    pub(crate) fn carried_out(&self, request: Request) {
+        self.requests.fetch_and(!request.0, Ordering::AcqRel);
+    }
+
+    fn ask(&self, request: Request) {
+        self.requests.fetch_or(request.0, Ordering::AcqRel);
+        // Makes the next allocation take the slow path, which polls.
+        self.limit.store(0, Ordering::Release);
+    }
+
+    /// By the mutator: from here on the collector may act for it.
+    pub(crate) fn enter_safe(&self, safepoints: &Safepoints) {
+        self.state.store(SAFE, Ordering::SeqCst);
+        safepoints.arrived();
+    }
+
+    /// By the mutator: waits until nobody holds it and it is not asked to stop, then runs again.
+    pub(crate) fn leave_safe(&self) {
+        loop {
+            let requests = self.requests.load(Ordering::SeqCst);
+            if requests & Request::STOP.0 != 0 {
+                futex::wait(&self.requests, requests, None);
+                continue;
+            }
+            match self.state.compare_exchange(SAFE, RUNNING, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return,
+                Err(state) => futex::wait(&self.state, state, None),
+            }
+        }
+    }
+
+    /// By the collector: keeps a safe mutator from running.
+    pub(crate) fn try_hold(&self) -> bool {
+        self.state.compare_exchange(SAFE, HELD, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// By the collector: lets go of a held mutator.
+    pub(crate) fn release(&self) {
+        self.state.store(SAFE, Ordering::SeqCst);
+        futex::wake_all(&self.state);
+    }
+
+    fn let_go(&self) {
+        self.requests.fetch_and(!Request::STOP.0, Ordering::SeqCst);
+        futex::wake_all(&self.requests);
+        self.release();
+    }
+}
+
+/// All mutators of a heap.
+#[derive(Debug, Default)]
+pub(crate) struct Safepoints {
+    mutators: Mutex<Vec<Arc<MutatorCore>>>,
+    arrivals: AtomicU32,
+}
+
+/// The list of mutators, held still: nobody attaches or detaches.
+pub(crate) type Mutators<'a> = MutexGuard<'a, Vec<Arc<MutatorCore>>>;
+
+impl Safepoints {
+    /// Holds the list of mutators still. The collector may keep it during a whole pause.
+    pub(crate) fn mutators(&self) -> Mutators<'_> {
+        self.mutators.lock().expect("no panic while the mutators are held")
+    }
+
+    fn arrived(&self) {
+        self.arrivals.fetch_add(1, Ordering::SeqCst);
+        futex::wake_all(&self.arrivals);
+    }
+
+    /// By a mutator that carried out a request while running.
+    pub(crate) fn report(&self) {
+        self.arrived();
+    }
+
+    /// Asks every mutator for `request`, beside their running. Does not wait.
+    pub(crate) fn ask_all(mutators: &Mutators<'_>, request: Request) {
+        for mutator in mutators.iter() {
+            mutator.ask(request);
+        }
+    }
+
+    /// Waits until every mutator has carried out `request`; does so itself, by `act`, for those
+    /// that are safe.
+    pub(crate) fn wait_for(
+        &self,
+        mutators: &Mutators<'_>,
+        request: Request,
+        act: impl Fn(&MutatorCore),
+    ) {
+        self.wait_each(mutators, |mutator| {
+            if !mutator.has(request) {
+                return true;
+            }
+            if mutator.try_hold() {
+                if mutator.has(request) {
+                    act(mutator);
+                    mutator.carried_out(request);
+                }
+                mutator.release();
+                return true;
+            }
+            false
+        });
+    }
+
+    /// Stops all mutators; they are held when this returns.
+    pub(crate) fn stop(&self, mutators: &Mutators<'_>) {
+        Self::ask_all(mutators, Request::STOP);
+        self.wait_each(mutators, MutatorCore::try_hold);
+    }
+
+    /// Lets all mutators go again.
+    pub(crate) fn resume(mutators: &Mutators<'_>) {
+        for mutator in mutators.iter() {
+            mutator.let_go();
+        }
+    }
+
+    /// Waits until `ready` has been true for every mutator.
+    pub(crate) fn wait_each(&self, mutators: &Mutators<'_>, ready: impl Fn(&MutatorCore) -> bool) {
+        for mutator in mutators.iter() {
+            loop {
+                let arrivals = self.arrivals.load(Ordering::SeqCst);
+                if ready(mutator) {
+                    break;
+                }
+                futex::wait(&self.arrivals, arrivals, Some(ARRIVAL_WAIT));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn nobody_runs_while_the_world_is_stopped() {
+        let safepoints = Safepoints::default();
+        let (running, working) = (AtomicU32::new(0), AtomicBool::new(true));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let core = Arc::new(MutatorCore::new(0, 0).unwrap());
+                safepoints.mutators().push(Arc::clone(&core));
+                let (safepoints, running, working) = (&safepoints, &running, &working);
+                scope.spawn(move || {
+                    while working.load(Ordering::Relaxed) {
+                        running.fetch_add(1, Ordering::SeqCst);
+                        std::hint::spin_loop();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        if core.has(Request::STOP) {
+                            core.enter_safe(safepoints);
+                            core.leave_safe();
+                        }
+                    }
+                    core.enter_safe(safepoints);
+                });
+            }
+            for _ in 0..100 {
+                let mutators = safepoints.mutators();
+                safepoints.stop(&mutators);
+                assert_eq!(running.load(Ordering::SeqCst), 0);
+                Safepoints::resume(&mutators);
+            }
+            working.store(false, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_safe_mutator_is_served_by_the_collector() {
+        let safepoints = Safepoints::default();
+        let core = Arc::new(MutatorCore::new(0, 0).unwrap());
+        core.enter_safe(&safepoints);
+        safepoints.mutators().push(Arc::clone(&core));
+        let mutators = safepoints.mutators();
+        let served = AtomicU32::new(0);
+        Safepoints::ask_all(&mutators, Request::SCAN_ROOTS);
+        safepoints.wait_for(&mutators, Request::SCAN_ROOTS, |_| {
+            served.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(served.load(Ordering::Relaxed), 1);
+        assert!(!core.has(Request::SCAN_ROOTS));
+        core.leave_safe();
+    }
+}

@@ -1,0 +1,187 @@
+//! The moving space: heap memory, its side tables and the transport that brings pages in.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::addr::{Geometry, PageIndex};
+use crate::compact::page_state::PageStates;
+use crate::forward::offset_table::OffsetTable;
+use crate::forward::straddle::StraddleTable;
+use crate::forward::{Forwarding, Plan, PlanCell};
+use crate::mark::live_bitmap::LiveBitmap;
+use crate::model::{ObjectLayout, ObjectModel};
+use crate::raw::map::SideTable;
+use crate::space::allocation::Allocation;
+use crate::space::gate::Gate;
+use crate::stats::Counters;
+use crate::transport::PageTransport;
+
+/// Service times of faults that fit between two cycles' ends; later ones are not recorded.
+const FAULT_SAMPLES: usize = 1 << 16;
+
+/// No objects are born black at the moment.
+const NOT_BLACK: u32 = u32::MAX;
+
+/// Everything that belongs to the pages of one heap.
+#[derive(Debug)]
+pub(crate) struct MovingSpace<M> {
+    pub(crate) geometry: Geometry,
+    pub(crate) model: M,
+    pub(crate) transport: Box<dyn PageTransport>,
+    pub(crate) allocation: Allocation,
+    pub(crate) live: LiveBitmap,
+    pub(crate) offsets: OffsetTable,
+    pub(crate) straddles: StraddleTable,
+    pub(crate) states: PageStates<SideTable<AtomicU32>>,
+    pub(crate) plan: PlanCell,
+    /// End of the compacted words in the new heap.
+    pub(crate) compact_words: AtomicU32,
+    pub(crate) gate: Gate,
+    pub(crate) counters: Counters,
+    pub(crate) fault_samples: Samples,
+    /// Next band of pages for a collector thread.
+    pub(crate) next_band: AtomicU32,
+    /// All compacted pages below have been built.
+    pub(crate) built: AtomicU32,
+    /// Pages with memory behind them at the flip, and the most since.
+    pub(crate) resident_before: AtomicU64,
+    pub(crate) peak_resident: AtomicU64,
+    black: AtomicU32,
+}
+
+impl<M: ObjectModel> MovingSpace<M> {
+    pub(crate) fn new(
+        geometry: Geometry,
+        model: M,
+        transport: Box<dyn PageTransport>,
+        trigger: u32,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            geometry,
+            model,
+            transport,
+            allocation: Allocation::new(geometry.pages, trigger),
+            live: LiveBitmap::new(geometry.words)?,
+            offsets: OffsetTable::new(geometry)?,
+            straddles: StraddleTable::new(geometry.pages)?,
+            states: PageStates::new(SideTable::new(geometry.pages as usize, c"gc page states")?),
+            plan: PlanCell::default(),
+            compact_words: AtomicU32::new(0),
+            gate: Gate::default(),
+            counters: Counters::default(),
+            fault_samples: Samples::new()?,
+            next_band: AtomicU32::new(0),
+            built: AtomicU32::new(0),
+            resident_before: AtomicU64::new(0),
+            peak_resident: AtomicU64::new(0),
+            black: AtomicU32::new(NOT_BLACK),
+        })
+    }
+
+    /// The heap's words as mutators see them.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.transport.heap().words()[..self.geometry.words as usize]
+    }
+
+    /// The words of one page of the heap.
+    pub(crate) fn page_words(&self, page: PageIndex) -> &[AtomicU64] {
+        let first = self.geometry.page_start(page) as usize;
+        &self.words()[first..first + self.geometry.page_words()]
+    }
+
+    /// The layout of an object whose header is `header`.
+    #[inline(always)]
+    pub(crate) fn layout(&self, header: &AtomicU64) -> ObjectLayout {
+        self.model.layout(header.load(Ordering::Relaxed))
+    }
+
+    /// Forwarding by the current plan.
+    pub(crate) fn forwarding(&self) -> Forwarding<'_> {
+        Forwarding::new(self.geometry, &self.live, &self.offsets, self.plan.get())
+    }
+
+    /// Objects on pages from `page` on are born live in this cycle.
+    pub(crate) fn set_black(&self, page: PageIndex) {
+        self.black.store(page.0, Ordering::Release);
+    }
+
+    /// Objects are born as usual again.
+    pub(crate) fn clear_black(&self) {
+        self.black.store(NOT_BLACK, Ordering::Release);
+    }
+
+    /// First page of the objects born live in this cycle; beyond all pages if there are none.
+    #[inline(always)]
+    pub(crate) fn black(&self) -> u32 {
+        self.black.load(Ordering::Acquire)
+    }
+
+    /// First word of the objects born live in this cycle; beyond all words if there are none.
+    pub(crate) fn black_word(&self) -> u32 {
+        self.geometry.page_start(PageIndex(self.black().min(self.geometry.pages)))
+    }
+
+    /// Notes the objects in `start..end`, allocated in this cycle and complete, for whoever
+    /// rebuilds their pages.
+    pub(crate) fn note_born(&self, start: u32, end: u32) {
+        if start == end || self.geometry.page_of(start).0 < self.black() {
+            return;
+        }
+        let words = self.words();
+        let mut at = start;
+        while at < end {
+            let layout = self.layout(&words[at as usize]);
+            self.straddles.note_object(self.geometry, at, layout);
+            at += layout.words();
+        }
+        for page in self.geometry.page_of(start).0..=self.geometry.page_of(end - 1).0 {
+            let page_end = self.geometry.page_start(PageIndex(page + 1));
+            self.straddles.note_walk_end(PageIndex(page), end.min(page_end));
+        }
+    }
+
+    /// Notes how many pages have memory behind them at the moment, by count.
+    pub(crate) fn note_resident(&self) {
+        let counters = &self.counters;
+        let now = (self.resident_before.load(Ordering::Relaxed) + counters.pages_allocated.get())
+            .saturating_sub(counters.pages_released.get());
+        self.peak_resident.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Forgets what the cycle knew of its pages.
+    pub(crate) fn clear_tables(&self, plan: Plan) {
+        self.live.clear(self.geometry.page_start(PageIndex(plan.black)));
+        self.straddles.clear(plan.used);
+        self.offsets.clear(self.geometry, plan.black);
+    }
+}
+
+/// A buffer that fault handlers write their service times to.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    values: SideTable<AtomicU32>,
+    len: AtomicU32,
+}
+
+impl Samples {
+    fn new() -> io::Result<Self> {
+        Ok(Self { values: SideTable::new(FAULT_SAMPLES, c"gc samples")?, len: AtomicU32::new(0) })
+    }
+
+    /// Records a time; drops it if the buffer is full.
+    pub(crate) fn record(&self, time: std::time::Duration) {
+        let slot = self.len.fetch_add(1, Ordering::Relaxed) as usize;
+        if let Some(value) = self.values.get(slot) {
+            value.store(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes all times out, in nanoseconds. Nobody may record meanwhile.
+    pub(crate) fn drain(&self, mut take: impl FnMut(u32)) {
+        let len = self.len.swap(0, Ordering::Relaxed) as usize;
+        for value in &self.values[..len.min(FAULT_SAMPLES)] {
+            take(value.load(Ordering::Relaxed));
+        }
+    }
+}

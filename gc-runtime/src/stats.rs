@@ -1,0 +1,269 @@
+//! Counting: what each cycle did, and totals since the heap was built.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hdrhistogram::Histogram;
+
+use crate::options::Transport;
+
+/// One count that any thread may raise, in a signal handler too.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, n: u32) {
+        self.0.fetch_add(u64::from(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes(&self, n: usize) {
+        self.0.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// What the current cycle has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) bytes_copied: Count,
+    pub(crate) bytes_slid: Count,
+    pub(crate) pages_moved: Count,
+    pub(crate) pages_recycled: Count,
+    pub(crate) pages_allocated: Count,
+    pub(crate) pages_released: Count,
+    pub(crate) ioctls: Count,
+    pub(crate) madvise_calls: Count,
+    pub(crate) busy_fallbacks: Count,
+    pub(crate) faults: Count,
+}
+
+/// One finished cycle. Times in nanoseconds, sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CycleStats {
+    /// Cycle number, from 1.
+    pub number: u64,
+    /// Bytes found live by marking, without what was allocated meanwhile.
+    pub live_bytes: u64,
+    /// Bytes of the heap in use at the flip.
+    pub used_bytes_before: u64,
+    /// Bytes allocated between the start of marking and the flip.
+    pub born_bytes: u64,
+    /// Most pages of heap and from-space with memory behind them during the cycle, by count.
+    pub peak_resident_pages: u64,
+    /// Concurrent marking.
+    pub mark_ns: u64,
+    /// The pause that ends marking.
+    pub remark_pause_ns: u64,
+    /// Concurrent summary.
+    pub summary_ns: u64,
+    /// The pause that sets the heap aside, from the request to the last resume.
+    pub flip_pause_ns: u64,
+    /// Concurrent compaction.
+    pub compact_ns: u64,
+    /// Giving back and cleaning up after it.
+    pub finish_ns: u64,
+    /// Processor time of the collector's threads from flip to finish.
+    pub compaction_cpu_ns: u64,
+    /// Bytes copied from old pages to new ones.
+    pub bytes_copied: u64,
+    /// Bytes of whole pages that kept their content.
+    pub bytes_slid: u64,
+    /// Pages the kernel moved.
+    pub pages_moved: u64,
+    /// Emptied pages that became staging pages.
+    pub pages_recycled: u64,
+    /// Pages the kernel had to allocate.
+    pub pages_allocated: u64,
+    /// Pages given back to the kernel.
+    pub pages_released: u64,
+    /// System calls that put pages in place.
+    pub ioctls: u64,
+    /// System calls that gave memory back.
+    pub madvise_calls: u64,
+    /// Pages that could not be moved and were copied.
+    pub busy_fallbacks: u64,
+    /// Faults served by mutators, or for them.
+    pub faults: u64,
+}
+
+/// Totals since the heap was built. Times in nanoseconds, sizes in bytes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HeapStats {
+    /// How pages are put in place.
+    pub transport: Transport,
+    /// The kernel's page size.
+    pub page_bytes: usize,
+    /// The heap's limit.
+    pub limit_bytes: usize,
+    /// Finished cycles.
+    pub cycles: u64,
+    /// Bytes found live by the last cycle.
+    pub live_bytes: u64,
+    /// The same, added up over all cycles.
+    pub live_bytes_total: u64,
+    /// Flip pause, compaction and finish, wall time.
+    pub compaction_ns: u64,
+    /// The same, processor time of the collector's threads.
+    pub compaction_cpu_ns: u64,
+    /// Concurrent marking.
+    pub mark_ns: u64,
+    /// Concurrent summary.
+    pub summary_ns: u64,
+    /// Time that mutators waited for memory, all together.
+    pub allocation_stall_ns: u64,
+    /// Bytes copied from old pages to new ones.
+    pub bytes_copied: u64,
+    /// Bytes of whole pages that kept their content.
+    pub bytes_slid: u64,
+    /// Pages the kernel moved.
+    pub pages_moved: u64,
+    /// Emptied pages that became staging pages.
+    pub pages_recycled: u64,
+    /// Pages the kernel had to allocate for compaction.
+    pub pages_allocated: u64,
+    /// Pages given back to the kernel.
+    pub pages_released: u64,
+    /// System calls that put pages in place.
+    pub ioctls: u64,
+    /// System calls that gave memory back.
+    pub madvise_calls: u64,
+    /// Pages that could not be moved and were copied.
+    pub busy_fallbacks: u64,
+    /// Faults served by mutators, or for them.
+    pub faults_by_mutators: u64,
+    /// Most pages of heap and from-space with memory behind them, by count.
+    pub peak_resident_pages: u64,
+    /// Bytes of the collector's side tables per MiB of heap, when all of them are in use.
+    pub metadata_bytes_per_mib: u64,
+    /// All pauses, from the request to the last resume.
+    pub pause_ns: Histogram<u64>,
+    /// The pauses that set the heap aside.
+    pub flip_pause_ns: Histogram<u64>,
+    /// From asking the mutators to stop until the last one has.
+    pub safepoint_ns: Histogram<u64>,
+    /// Serving a fault, on the thread that serves it.
+    pub fault_ns: Histogram<u64>,
+    /// The last 1024 cycles.
+    pub cycle_log: Vec<CycleStats>,
+}
+
+/// How many cycles the log keeps.
+const LOG_CYCLES: usize = 1024;
+
+fn histogram() -> Histogram<u64> {
+    // Three digits from 1 ns to 100 s; larger values count as 100 s.
+    Histogram::new_with_bounds(1, 100_000_000_000, 3).expect("constant bounds are valid")
+}
+
+impl HeapStats {
+    pub(crate) fn new(transport: Transport, page_bytes: usize, limit_bytes: usize) -> Self {
+        Self {
+            transport,
+            page_bytes,
+            limit_bytes,
+            cycles: 0,
+            live_bytes: 0,
+            live_bytes_total: 0,
+            compaction_ns: 0,
+            compaction_cpu_ns: 0,
+            mark_ns: 0,
+            summary_ns: 0,
+            allocation_stall_ns: 0,
+            bytes_copied: 0,
+            bytes_slid: 0,
+            pages_moved: 0,
+            pages_recycled: 0,
+            pages_allocated: 0,
+            pages_released: 0,
+            ioctls: 0,
+            madvise_calls: 0,
+            busy_fallbacks: 0,
+            faults_by_mutators: 0,
+            peak_resident_pages: 0,
+            metadata_bytes_per_mib: 0,
+            pause_ns: histogram(),
+            flip_pause_ns: histogram(),
+            safepoint_ns: histogram(),
+            fault_ns: histogram(),
+            cycle_log: Vec::new(),
+        }
+    }
+
+    /// Moves the counters of a finished cycle into `cycle` and both into the totals.
+    pub(crate) fn finish_cycle(&mut self, mut cycle: CycleStats, counters: &Counters) {
+        cycle.bytes_copied = counters.bytes_copied.take();
+        cycle.bytes_slid = counters.bytes_slid.take();
+        cycle.pages_moved = counters.pages_moved.take();
+        cycle.pages_recycled = counters.pages_recycled.take();
+        cycle.pages_allocated = counters.pages_allocated.take();
+        cycle.pages_released = counters.pages_released.take();
+        cycle.ioctls = counters.ioctls.take();
+        cycle.madvise_calls = counters.madvise_calls.take();
+        cycle.busy_fallbacks = counters.busy_fallbacks.take();
+        cycle.faults = counters.faults.take();
+        self.cycles = cycle.number;
+        self.live_bytes = cycle.live_bytes;
+        self.live_bytes_total += cycle.live_bytes;
+        self.compaction_ns += cycle.flip_pause_ns + cycle.compact_ns + cycle.finish_ns;
+        self.compaction_cpu_ns += cycle.compaction_cpu_ns;
+        self.mark_ns += cycle.mark_ns;
+        self.summary_ns += cycle.summary_ns;
+        self.bytes_copied += cycle.bytes_copied;
+        self.bytes_slid += cycle.bytes_slid;
+        self.pages_moved += cycle.pages_moved;
+        self.pages_recycled += cycle.pages_recycled;
+        self.pages_allocated += cycle.pages_allocated;
+        self.pages_released += cycle.pages_released;
+        self.ioctls += cycle.ioctls;
+        self.madvise_calls += cycle.madvise_calls;
+        self.busy_fallbacks += cycle.busy_fallbacks;
+        self.faults_by_mutators += cycle.faults;
+        self.peak_resident_pages = self.peak_resident_pages.max(cycle.peak_resident_pages);
+        if self.cycle_log.len() == LOG_CYCLES {
+            self.cycle_log.remove(0);
+        }
+        self.cycle_log.push(cycle);
+    }
+}
+
+/// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states.
+pub(crate) fn metadata_bytes_per_mib(page_bytes: usize) -> u64 {
+    let mib = 1 << 20;
+    let per_page = 24 + 4 + 4;
+    (mib / 64 + mib / 512 * 4 + mib / page_bytes * per_page) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn side_tables_stay_below_four_and_a_half_percent() {
+        for page_bytes in [4096, 16384] {
+            let share = metadata_bytes_per_mib(page_bytes);
+            assert!(share * 1000 <= 45 << 20, "{share} bytes per MiB");
+        }
+    }
+
+    #[test]
+    fn totals_are_sums_of_cycles() {
+        let counters = Counters::default();
+        let mut stats = HeapStats::new(Transport::Move, 4096, 1 << 20);
+        for number in 1..=2 {
+            counters.ioctls.add(3);
+            let cycle = CycleStats { number, compact_ns: 5, live_bytes: 100, ..Default::default() };
+            stats.finish_cycle(cycle, &counters);
+        }
+        assert_eq!((stats.cycles, stats.ioctls, stats.compaction_ns), (2, 6, 10));
+        assert_eq!((stats.live_bytes, stats.live_bytes_total), (100, 200));
+        assert_eq!(stats.cycle_log[1].ioctls, 3);
+    }
+}

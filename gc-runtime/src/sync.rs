@@ -1,0 +1,6 @@
+//! Atomics from the standard library, or from loom when the page states are model-checked.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, Ordering};

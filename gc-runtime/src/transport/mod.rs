@@ -1,0 +1,156 @@
+//! How rebuilt pages get to their place: five transports behind one trait.
+//!
+//! | transport | heap memory | page aside | page in place | emptied pages |
+//! |---|---|---|---|---|
+//! | [`move`](moving) | private anonymous | mremap | `UFFDIO_MOVE` | become the next staging pages |
+//! | [`copy`](copying) | private anonymous | mremap | `UFFDIO_COPY` | `MADV_DONTNEED` |
+//! | [`continue`](continuing) | memfd, mapped twice | second memfd | `UFFDIO_CONTINUE` | hole punched |
+//! | [`mprotect`](protecting) | memfd, mapped twice | second memfd | `mprotect` | hole punched |
+//! | [`stw`](in_pause) | private anonymous | stays | copied, in the pause | stay |
+
+pub(crate) mod anon_spaces;
+pub(crate) mod file_spaces;
+pub(crate) mod moving;
+pub(crate) mod copying;
+pub(crate) mod continuing;
+pub(crate) mod protecting;
+pub(crate) mod in_pause;
+pub(crate) mod choose;
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use crate::addr::PageIndex;
+use crate::compact::page_state::SourceIndex;
+use crate::forward::Plan;
+use crate::options::Transport;
+use crate::raw::map::Reservation;
+use crate::stats::Counters;
+
+/// When a transport compacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compaction {
+    /// Beside the mutators, which fault on pages that are not there yet.
+    Concurrent,
+    /// In the flip pause, page by page in order, by one thread.
+    InPause,
+}
+
+/// Who asks for a place to build pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    /// A collector thread: wants long runs.
+    Collector,
+    /// A mutator in a fault, or one that prepares memory for new objects.
+    Mutator,
+}
+
+/// Neighbouring places to build pages in, handed out from the low end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SourceRun {
+    /// Where the run began.
+    pub(crate) begin: SourceIndex,
+    /// The next place.
+    pub(crate) next: SourceIndex,
+    /// Places left.
+    pub(crate) count: u32,
+}
+
+impl SourceRun {
+    pub(crate) const EMPTY: Self = Self::new(SourceIndex(0), 0);
+
+    /// `count` places from `begin`.
+    pub(crate) const fn new(begin: SourceIndex, count: u32) -> Self {
+        Self { begin, next: begin, count }
+    }
+
+    /// Takes the first place of the run.
+    pub(crate) fn pop(&mut self) -> Option<SourceIndex> {
+        self.count = self.count.checked_sub(1)?;
+        let place = self.next;
+        self.next = SourceIndex(place.0 + 1);
+        Some(place)
+    }
+}
+
+/// One way to put pages in place.
+///
+/// Between [`flip`](Self::flip) and [`close`](Self::close) any thread may call the methods that
+/// take pages, also from a signal handler: they allocate nothing and take no lock.
+pub(crate) trait PageTransport: Debug + Send + Sync {
+    /// Which of the five.
+    fn kind(&self) -> Transport;
+
+    /// Beside the mutators or in the pause.
+    fn compaction(&self) -> Compaction {
+        Compaction::Concurrent
+    }
+
+    /// The addresses that mutators use.
+    fn heap(&self) -> &Reservation;
+
+    /// The old heap's words, between flip and release.
+    fn from_words(&self) -> &[AtomicU64];
+
+    /// In the pause: sets the heap's pages aside and sees to it that touching one faults.
+    ///
+    /// `resident` is the end of the pages that have memory behind them.
+    fn flip(&self, plan: Plan, resident: u32) -> io::Result<()>;
+
+    /// The words of a place to build a page in.
+    fn source_words(&self, source: SourceIndex) -> &[AtomicU64];
+
+    /// If a page that slides can be installed right from where it lies: that place.
+    fn slide_source(&self, from: PageIndex) -> Option<SourceIndex>;
+
+    /// A place to build `page` in, from the caller's `run`, which is refilled for about `want` more
+    /// pages when it is empty. `None`: install what has been built, say [`flushed`](Self::flushed)
+    /// and ask again.
+    fn stage(
+        &self,
+        taker: Taker,
+        run: &mut SourceRun,
+        page: PageIndex,
+        want: u32,
+        counters: &Counters,
+    ) -> Option<SourceIndex>;
+
+    /// Every page built in a place of `run` is installed.
+    fn flushed(&self, run: &mut SourceRun) {
+        let _ = run;
+    }
+
+    /// Takes a run back when its owner needs no more places.
+    fn give_back(&self, taker: Taker, run: SourceRun) {
+        let _ = (taker, run);
+    }
+
+    /// Puts `count` finished pages in place; when it returns they are, whoever did it.
+    fn install(&self, page: PageIndex, source: SourceIndex, count: u32, counters: &Counters);
+
+    /// Puts `count` pages of zeros in place, for new objects.
+    fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters);
+
+    /// The old heap's compacted pages below `bound` are not needed any more.
+    fn emptied(&self, bound: PageIndex, counters: &Counters);
+
+    /// All pages are in place: gives finished memory to `[page, ..limit)` for new objects, at most
+    /// `want` pages, and says how many. Zero means there is none left.
+    fn deposit(&self, page: PageIndex, want: u32, counters: &Counters) -> u32 {
+        let _ = (page, want, counters);
+        0
+    }
+
+    /// Where memory ends after a cycle, given where allocation has got to and where it ended before.
+    fn resident_after(&self, top: u32, deposited: u32, resident_before: u32) -> u32 {
+        let _ = resident_before;
+        top.max(deposited)
+    }
+
+    /// No page is missing any more and no handler is at work: makes touching a page plain again.
+    fn close(&self) -> io::Result<()>;
+
+    /// Gives what is left of the old heap back.
+    fn release(&self, counters: &Counters);
+}

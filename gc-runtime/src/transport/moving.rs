@@ -1,0 +1,215 @@
+//! `move`: the rebuilt page itself changes its address.
+//!
+//! Staging pages are from-space pages that have been emptied ([`Recycler`]), so that nothing is
+//! allocated, copied again or freed. A page that slides is moved from where it lies.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use uffd_move::{Holes, Stop};
+
+use crate::addr::PageIndex;
+use crate::compact::page_state::SourceIndex;
+use crate::compact::recycle::Recycler;
+use crate::forward::Plan;
+use crate::options::Transport;
+use crate::raw::map::Reservation;
+use crate::raw::uffd::{done, is_transient};
+use crate::raw::words;
+use crate::stats::Counters;
+use crate::transport::anon_spaces::AnonSpaces;
+use crate::transport::copying::copy_one;
+use crate::transport::{PageTransport, SourceRun, Taker};
+
+/// How often the kernel may answer "again" without progress before the page is copied instead.
+const MAX_STALLS: u32 = 64;
+
+/// The transport.
+#[derive(Debug)]
+pub(crate) struct Moving {
+    spaces: AnonSpaces,
+    recycler: Recycler,
+    unused: Mutex<Vec<SourceRun>>,
+    page_words: usize,
+}
+
+impl Moving {
+    pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> Self {
+        Self {
+            spaces,
+            recycler: Recycler::default(),
+            unused: Mutex::new(Vec::new()),
+            page_words: page_bytes / size_of::<u64>(),
+        }
+    }
+
+    /// The page cannot change its address: copies it and drops the source.
+    fn copy_instead(&self, page: u32, source: u32, counters: &Counters) {
+        copy_one(&self.spaces, page, self.source_words(SourceIndex(source)), counters);
+        counters.pages_released.add(1);
+        counters.madvise_calls.add(1);
+        let page_bytes = self.page_words * size_of::<u64>();
+        // A source that stays is given back with the rest of from-space.
+        let _ = self.spaces.from.discard(source as usize * page_bytes, page_bytes);
+    }
+}
+
+impl PageTransport for Moving {
+    fn kind(&self) -> Transport {
+        Transport::Move
+    }
+
+    fn heap(&self) -> &Reservation {
+        &self.spaces.heap
+    }
+
+    fn from_words(&self) -> &[AtomicU64] {
+        self.spaces.from.words()
+    }
+
+    fn flip(&self, plan: Plan, resident: u32) -> io::Result<()> {
+        self.recycler.begin(plan, resident);
+        self.spaces.flip()
+    }
+
+    fn source_words(&self, source: SourceIndex) -> &[AtomicU64] {
+        let first = source.0 as usize * self.page_words;
+        &self.spaces.from.words()[first..first + self.page_words]
+    }
+
+    fn slide_source(&self, from: PageIndex) -> Option<SourceIndex> {
+        Some(SourceIndex(from.0))
+    }
+
+    fn stage(
+        &self,
+        taker: Taker,
+        run: &mut SourceRun,
+        _page: PageIndex,
+        want: u32,
+        counters: &Counters,
+    ) -> Option<SourceIndex> {
+        if run.count == 0 {
+            *run = self.recycler.take(taker, want, counters);
+        }
+        run.pop()
+    }
+
+    fn give_back(&self, taker: Taker, run: SourceRun) {
+        // A mutator uses what it takes; only collectors end with a rest.
+        if taker == Taker::Collector && run.count > 0 {
+            self.unused.lock().expect("no panic while the list is held").push(run);
+        }
+    }
+
+    fn install(&self, page: PageIndex, source: SourceIndex, count: u32, counters: &Counters) {
+        let AnonSpaces { heap, from, uffd, .. } = &self.spaces;
+        let (mut at, mut stalls) = (0, 0);
+        while at < count {
+            counters.ioctls.add(1);
+            let (page, source) = (page.0 + at, source.0 + at);
+            let answer = uffd.move_pages(heap, page, from, source, count - at, Holes::Reject);
+            let (moved, stop) = match answer {
+                Ok(outcome) => (done(outcome), outcome.stop),
+                Err(error) if is_transient(&error) => {
+                    (u32::try_from(error.done.get()).unwrap_or(0), Stop::Again)
+                }
+                Err(_) => (0, Stop::Busy),
+            };
+            at += moved;
+            counters.pages_moved.add(moved);
+            let (page, source) = (page + moved, source + moved);
+            match stop {
+                Stop::Complete => {}
+                Stop::Again if moved == 0 => {
+                    stalls += 1;
+                    if stalls > MAX_STALLS {
+                        self.copy_instead(page, source, counters);
+                        at += 1;
+                        stalls = 0;
+                    } else {
+                        std::thread::yield_now();
+                    }
+                }
+                Stop::Again => stalls = 0,
+                // Somebody else installed it. Whoever sleeps for it may have come later.
+                Stop::Present => {
+                    uffd.wake(heap, page, 1);
+                    at += 1;
+                }
+                // Either somebody else moved it, and then the page is present; or nobody ever
+                // wrote to the source, and then zeros are its content.
+                Stop::Hole => {
+                    counters.ioctls.add(1);
+                    if uffd.zero_pages(heap, page, 1).is_ok_and(|outcome| outcome.stop != Stop::Again) {
+                        uffd.wake(heap, page, 1);
+                        at += 1;
+                    }
+                }
+                _ => {
+                    counters.busy_fallbacks.add(1);
+                    self.copy_instead(page, source, counters);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters) {
+        let mut at = 0;
+        while at < count {
+            let run = self.recycler.take(Taker::Mutator, count - at, counters);
+            let first = run.next.0 as usize * self.page_words;
+            words::fill(&self.spaces.from.words()[first..first + run.count as usize * self.page_words], 0);
+            self.install(page.plus(at), run.next, run.count, counters);
+            at += run.count;
+        }
+    }
+
+    fn emptied(&self, bound: PageIndex, _counters: &Counters) {
+        self.recycler.emptied(bound.0);
+    }
+
+    fn deposit(&self, page: PageIndex, want: u32, counters: &Counters) -> u32 {
+        let mut unused = self.unused.lock().expect("no panic while the list is held");
+        let run = match unused.pop() {
+            Some(run) if run.count > want => {
+                unused.push(SourceRun::new(SourceIndex(run.next.0 + want), run.count - want));
+                SourceRun::new(run.next, want)
+            }
+            Some(run) => run,
+            None => self.recycler.take_leftover(want),
+        };
+        drop(unused);
+        let AnonSpaces { heap, from, uffd, .. } = &self.spaces;
+        let mut at = 0;
+        while at < run.count {
+            counters.ioctls.add(1);
+            let (page, source) = (page.0 + at, run.next.0 + at);
+            match uffd.move_pages(heap, page, from, source, run.count - at, Holes::Skip) {
+                Ok(outcome) => {
+                    at += done(outcome);
+                    counters.pages_moved.add(done(outcome));
+                    if !matches!(outcome.stop, Stop::Complete | Stop::Again) {
+                        // What cannot be moved is given back with the rest of from-space; the
+                        // address stays empty and costs one page fault.
+                        at += 1;
+                        counters.pages_released.add(1);
+                    }
+                }
+                Err(_) => return at,
+            }
+        }
+        run.count
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.spaces.close()
+    }
+
+    fn release(&self, _counters: &Counters) {
+        self.unused.lock().expect("no panic while the list is held").clear();
+        self.spaces.release();
+    }
+}

@@ -1,0 +1,120 @@
+//! What the integration tests share: heaps on every transport, and random graphs.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+use gc_runtime::{
+    BuildError, FaultDelivery, Heap, HeapBuilder, Local, Mutator, Record, RootIndex, Transport,
+    TransportChoice,
+};
+
+/// A small, fast, seeded source of numbers.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        (u128::from(self.next()) * u128::from(n) >> 64) as u64
+    }
+}
+
+/// Each transport with each way to deliver faults that it has.
+pub fn all_ways() -> Vec<(Transport, FaultDelivery)> {
+    let mut ways = Vec::new();
+    for transport in Transport::ALL {
+        ways.push((transport, FaultDelivery::Signal));
+        if !matches!(transport, Transport::Mprotect | Transport::Stw) {
+            ways.push((transport, FaultDelivery::HandlerThread));
+        }
+    }
+    ways
+}
+
+/// Builds a heap, or says aloud why this kernel cannot.
+pub fn build(builder: HeapBuilder, transport: Transport, delivery: FaultDelivery) -> Option<Heap> {
+    let choice = TransportChoice::Only(transport);
+    match builder.transport(choice).fault_delivery(delivery).build() {
+        Ok(heap) => Some(heap),
+        Err(BuildError::NoTransport { transport, reason }) => {
+            eprintln!("skipped: {transport} by {delivery:?}: {reason}");
+            assert!(
+                std::env::var_os("UFFD_MOVE_REQUIRED").is_none_or(|value| value != "1"),
+                "UFFD_MOVE_REQUIRED=1, and {transport} is missing: {reason}"
+            );
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs `test` on every transport and delivery.
+pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)) {
+    for (transport, delivery) in all_ways() {
+        if let Some(heap) = build(builder(), transport, delivery) {
+            eprintln!("-- {transport} by {delivery:?}");
+            test(heap);
+        }
+    }
+}
+
+/// A shape from 16 bytes to `max_words`, small ones more often.
+pub fn random_shape(random: &mut Random, max_words: u64) -> Record {
+    let words = match random.below(100) {
+        0 => 2 + random.below(max_words),
+        1..=5 => 2 + random.below(2000.min(max_words)),
+        6..=20 => 2 + random.below(100),
+        _ => 1 + random.below(10),
+    } as u32;
+    let refs = match random.below(3) {
+        0 => 0,
+        1 => words.min(random.below(8) as u32),
+        _ => (random.below(u64::from(words) + 1) as u32).min(4000),
+    };
+    Record { refs, data_words: words - refs }
+}
+
+/// Fills an object's data with numbers that depend on `seed`.
+pub fn fill(mutator: &Mutator, object: Local<'_>, seed: u64) {
+    let mut random = Random::new(seed);
+    for word in mutator.words(object) {
+        word.store(random.next(), std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Builds a random graph whose nodes hang on `nodes` roots, and returns the roots.
+///
+/// References go anywhere: cycles and self references included.
+pub fn random_graph(
+    mutator: &mut Mutator,
+    random: &mut Random,
+    nodes: usize,
+    max_words: u64,
+) -> Vec<RootIndex> {
+    let roots: Vec<RootIndex> = (0..nodes)
+        .map(|number| {
+            let shape = random_shape(random, max_words);
+            let root = mutator.alloc(shape).expect("room for the graph");
+            fill(mutator, mutator.root(root).expect("just stored"), number as u64);
+            root
+        })
+        .collect();
+    for &root in &roots {
+        let object = mutator.root(root).expect("a node");
+        for slot in 0..mutator.refs(object) {
+            if random.below(4) != 0 {
+                let target = roots[random.below(nodes as u64) as usize];
+                mutator.store(object, slot, mutator.root(target));
+            }
+        }
+    }
+    roots
+}

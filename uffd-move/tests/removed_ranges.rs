@@ -1,0 +1,190 @@
+//! Ranges that go away while somebody works on them: what the kernel reports, and in what order.
+
+mod support;
+
+use std::sync::mpsc;
+
+use support::{Mapped, move_pages, pages, register, require_move, require_move_with, unregister};
+use uffd_move::{Event, EventBuffer, Fault, Features, Opened, Outcome, Stop, page_size};
+
+fn next_event(opened: &Opened) -> Event {
+    let mut buffer = EventBuffer::new(1);
+    loop {
+        if let Some(event) = buffer.read(&opened.uffd).unwrap().next() {
+            return event;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn next_fault(opened: &Opened) -> Fault {
+    match next_event(opened) {
+        Event::Fault(fault) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn unregistering_what_was_unmapped_does_no_harm() {
+    let Some(opened) = require_move() else { return };
+    let mapped = Mapped::new(3);
+    register(&opened.uffd, mapped.range);
+    let middle = mapped.part(1, 1);
+    mapped.unmap(middle);
+    // EINVAL on kernels that want a mapping at the start, nothing on others.
+    if let Err(error) = unregister(&opened.uffd, middle) {
+        assert_eq!(error.errno, nix::errno::Errno::EINVAL);
+    }
+    unregister(&opened.uffd, mapped.part(0, 1)).unwrap();
+    unregister(&opened.uffd, mapped.part(2, 1)).unwrap();
+}
+
+#[test]
+fn madvise_waits_until_its_event_is_read_and_then_the_page_is_missing_again() {
+    let Some(opened) = require_move_with(Features::EVENT_REMOVE) else { return };
+    let (to, from) = (Mapped::new(2), Mapped::filled(2, 1));
+    register(&opened.uffd, to.range);
+    assert!(move_pages(&opened.uffd, to.range, from.range.start()).unwrap().is_complete());
+    std::thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        let part = to.part(1, 1);
+        let to = &to;
+        scope.spawn(move || {
+            to.advise(part, libc::MADV_DONTNEED).unwrap();
+            sender.send(()).unwrap();
+        });
+        match next_event(&opened) {
+            Event::Remove(range) => assert_eq!(range, part),
+            other => panic!("{other:?}"),
+        }
+        done.recv().unwrap();
+    });
+    from.set_byte(1, 70);
+    assert!(
+        move_pages(&opened.uffd, to.part(1, 1), from.part(1, 1).start()).unwrap().is_complete()
+    );
+    assert_eq!((to.byte(0), to.byte(1)), (1, 70));
+}
+
+#[test]
+fn munmap_reports_the_range_after_it_is_gone() {
+    let Some(opened) = require_move_with(Features::EVENT_UNMAP) else { return };
+    let (to, from) = (Mapped::new(3), Mapped::filled(1, 1));
+    register(&opened.uffd, to.range);
+    let middle = to.part(1, 1);
+    std::thread::scope(|scope| {
+        let unmapper = scope.spawn(|| to.unmap(middle));
+        match next_event(&opened) {
+            Event::Unmap(range) => assert_eq!(range, middle),
+            other => panic!("{other:?}"),
+        }
+        unmapper.join().unwrap();
+    });
+    let late = move_pages(&opened.uffd, middle, from.range.start());
+    assert_eq!(late, Ok(Outcome { done: pages(0), stop: Stop::Hole }));
+    assert_eq!(from.byte(0), 1, "the source page is not lost");
+}
+
+#[test]
+fn mremap_reports_both_addresses_and_the_registration_goes_along() {
+    let Some(opened) = require_move_with(Features::EVENT_REMAP) else { return };
+    // A page below and above, so that the kernel must find another place to grow.
+    let around = Mapped::new(4);
+    let mut to = Mapped { range: around.part(1, 1) };
+    register(&opened.uffd, to.range);
+    let old = to.range;
+    let remapper = std::thread::spawn(move || {
+        to.remap();
+        to
+    });
+    let (from_addr, to_addr, len) = match next_event(&opened) {
+        Event::Remap { from, to, len } => (from, to, len),
+        other => panic!("{other:?}"),
+    };
+    let to = remapper.join().unwrap();
+    assert_eq!((from_addr, to_addr), (old.start().get(), to.range.start().get()));
+    assert!(len >= page_size());
+    let from = Mapped::filled(1, 33);
+    let first = to.part(0, 1);
+    assert!(move_pages(&opened.uffd, first, from.range.start()).unwrap().is_complete());
+    assert_eq!(to.byte(0), 33);
+    // The hole in `around` is not ours to unmap again.
+    let rest = [around.part(0, 1), around.part(2, 2)];
+    rest.into_iter().for_each(|range| around.unmap(range));
+    std::mem::forget(around);
+}
+
+#[test]
+fn a_fork_reports_a_descriptor_for_the_child() {
+    let Some(opened) = require_move_with(Features::EVENT_FORK) else { return };
+    let to = Mapped::new(1);
+    register(&opened.uffd, to.range);
+    std::thread::scope(|scope| {
+        let forker = scope.spawn(support::fork_and_stay);
+        match next_event(&opened) {
+            Event::Fork { uffd } => assert!(std::os::fd::AsRawFd::as_raw_fd(&uffd) > 2),
+            other => panic!("{other:?}"),
+        }
+        drop(forker.join().unwrap());
+    });
+}
+
+#[test]
+fn a_thread_that_waits_is_let_go_when_the_range_is_unregistered() {
+    let Some(opened) = require_move() else { return };
+    let to = Mapped::new(1);
+    register(&opened.uffd, to.range);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| to.byte(0));
+        assert_eq!(next_fault(&opened).page(), to.range.start());
+        unregister(&opened.uffd, to.range).unwrap();
+        assert_eq!(reader.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn faults_moves_and_removals_at_once_lose_no_page() {
+    // One thread serves, one reads, one throws away: every byte read is one that was put there.
+    let Some(opened) = require_move_with(Features::EVENT_REMOVE) else { return };
+    const ROUNDS: usize = 300;
+    let to = Mapped::new(4);
+    register(&opened.uffd, to.range);
+    let source = Mapped::new(1);
+    std::thread::scope(|scope| {
+        let (to, opened) = (&to, &opened);
+        let remover = scope.spawn(move || {
+            for i in 0..ROUNDS {
+                to.advise(to.part(i % 4, 1), libc::MADV_DONTNEED).unwrap();
+            }
+        });
+        let reader = scope.spawn(move || {
+            for i in 0..ROUNDS {
+                assert_eq!(to.byte(i % 4), 90);
+            }
+        });
+        let mut buffer = EventBuffer::new(8);
+        let mut waiting: Vec<Fault> = Vec::new();
+        while !(remover.is_finished() && reader.is_finished()) {
+            for event in buffer.read(&opened.uffd).unwrap() {
+                if let Event::Fault(fault) = event {
+                    waiting.push(fault);
+                }
+            }
+            waiting.retain(|fault| {
+                source.set_byte(0, 90);
+                let page = uffd_move::PageRange::one(fault.page()).unwrap();
+                match move_pages(&opened.uffd, page, source.range.start()).unwrap().stop {
+                    Stop::Complete => false,
+                    // Somebody has it; who waits must look again.
+                    Stop::Present => {
+                        support::wake(&opened.uffd, page);
+                        false
+                    }
+                    // A removal is under way: read its event first, then try again.
+                    Stop::Again => true,
+                    other => panic!("{other:?}"),
+                }
+            });
+        }
+    });
+}
