@@ -1,1 +1,21 @@
-//! Under construction.
+//! Benchmarks of the heap: one question per file, every side measured in the same run.
+//!
+//! A benchmark here is an argument, so it has to be hard to fool oneself with it:
+//!
+//! * sides alternate ([`alternate`]), so that drift of the machine meets all of them alike;
+//! * results are medians with their spread ([`samples`]), never a mean alone;
+//! * a ratio stands beside the absolute numbers it was made from ([`claim`]);
+//! * raw samples go into the report with machine, kernel and commit ([`report`], [`machine`]).
+//!
+//! The questions are in [`questions`]; the heaps that they are asked about come from [`shape`] and
+//! [`churn`].
+
+pub mod alternate;
+pub mod churn;
+pub mod claim;
+pub mod error;
+pub mod machine;
+pub mod questions;
+pub mod report;
+pub mod samples;
+pub mod shape;

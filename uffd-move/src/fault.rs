@@ -89,9 +89,8 @@ impl Event {
             u64::from_ne_bytes(bytes)
         };
         let address = |i: usize| usize::try_from(word(i)).expect("an address of this process");
-        let range = |start: usize, end: usize| {
-            PageRange::from_bytes(start, end.saturating_sub(start))
-        };
+        let range =
+            |start: usize, end: usize| PageRange::from_bytes(start, end.saturating_sub(start));
         match message[0] {
             uapi::UFFD_EVENT_PAGEFAULT => Self::Fault(fault(word(0), address(1), word(2))),
             uapi::UFFD_EVENT_FORK => Self::Fork { uffd: sys::delivered(low_half(word(0))) },
@@ -168,10 +167,8 @@ impl EventBuffer {
         match nix::unistd::read(uffd, &mut self.bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
-                let messages = self.bytes[..count].chunks_exact(MESSAGE_BYTES);
-                self.events.extend(messages.map(|message| {
-                    Event::from_kernel(message.try_into().expect("a chunk of that length"))
-                }));
+                let (messages, _) = self.bytes[..count].as_chunks();
+                self.events.extend(messages.iter().map(Event::from_kernel));
             }
             // EAGAIN: none now. (EINTR: as much.)
             Err(Errno::EAGAIN | Errno::EINTR) => {}

@@ -116,8 +116,10 @@ impl fmt::Debug for HandlerThread {
 fn serve(uffd: &impl AsFd, stop: &EventFd, handler: &dyn EventHandler) -> io::Result<()> {
     let mut buffer = EventBuffer::new(BATCH);
     loop {
-        let mut fds =
-            [PollFd::new(uffd.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [
+            PollFd::new(uffd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+        ];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
             Err(Errno::EINTR) => continue,

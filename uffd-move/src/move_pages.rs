@@ -15,6 +15,26 @@ use crate::sys::UffdIoctl;
 /// Source and destination may not overlap. The kernel would allow sliding pages downwards onto
 /// themselves, but since 6.18 it flushes stale translations once for many pages, so that meanwhile
 /// another thread could reach a page under its old address after it was put to new use.
+///
+/// Nobody else can make one:
+///
+/// ```compile_fail
+/// use uffd_move::{FakeKernel, Mover, Registration};
+///
+/// fn forge(registration: &Registration<FakeKernel>) -> Mover<'_, FakeKernel> {
+///     Mover { registration }
+/// }
+/// ```
+///
+/// And it does not outlive the registration:
+///
+/// ```compile_fail
+/// use uffd_move::{FakeKernel, Mover, Registration};
+///
+/// fn outlive(registration: Registration<FakeKernel>) -> Mover<'static, FakeKernel> {
+///     registration.mover().unwrap()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Mover<'a, K: UffdIoctl> {
     pub(crate) registration: &'a Registration<K>,

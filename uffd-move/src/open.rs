@@ -205,14 +205,14 @@ impl OpenOptions {
             Err(error) => error,
         };
         let syscall = match self.widest {
-            FaultScope::UserAndKernel => from_syscall(flags)
-                .map(|fd| (fd, FaultScope::UserAndKernel))
-                .or_else(|first| {
+            FaultScope::UserAndKernel => {
+                from_syscall(flags).map(|fd| (fd, FaultScope::UserAndKernel)).or_else(|first| {
                     // The answer to the plain form says why; before 5.11 the flag is EINVAL.
                     from_syscall(user_only)
                         .map(|fd| (fd, FaultScope::UserOnly))
                         .map_err(|second| if second == Errno::EINVAL { first } else { second })
-                }),
+                })
+            }
             FaultScope::UserOnly => {
                 from_syscall(user_only).map(|fd| (fd, FaultScope::UserOnly)).or_else(|first| {
                     match first {

@@ -35,7 +35,8 @@ pub enum Stop {
     /// `EEXIST`: the first page that is not done is present already. Somebody else did it.
     Present,
     /// `ENOENT`: nothing is mapped at the first source page that is not done. A continue answers
-    /// this too (as `EFAULT`) if the page cache has no such page.
+    /// this too (as `EFAULT`) if the page cache has no such page. Two threads that move the same
+    /// pair at the same moment may meet it too: one of them has it.
     Hole,
     /// `EBUSY`: the first source page that is not done cannot change its address now: it is
     /// shared with a forked child, pinned for I/O, or under writeback. Copy it instead.

@@ -54,7 +54,8 @@ impl<K: UffdIoctl> Registration<K> {
 
     /// The memory.
     pub fn area(&self) -> &Area {
-        self.area.as_ref().expect("the area leaves only together with the registration")
+        let Some(area) = &self.area else { unreachable!("only `into_area` takes it") };
+        area
     }
 
     /// Where it is.
@@ -105,7 +106,7 @@ impl<K: UffdIoctl> Registration<K> {
     ///
     /// See [`raw::unregister`](crate::raw::unregister). The area is dropped then.
     pub fn into_area(mut self) -> Result<Area, OpError> {
-        let area = self.area.take().expect("the area leaves only together with the registration");
+        let Some(area) = self.area.take() else { unreachable!("only this takes it") };
         owned::unregister(&self.uffd, &area)?;
         Ok(area)
     }

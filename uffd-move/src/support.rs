@@ -40,10 +40,6 @@ impl Answer {
         }
     }
 
-    fn when(yes: bool, reason: &str) -> Self {
-        if yes { Self::Yes } else { Self::no(reason) }
-    }
-
     /// Whether it is yes.
     pub fn is_yes(&self) -> bool {
         *self == Self::Yes
@@ -160,11 +156,19 @@ impl Support {
 
     fn ask(opened: &Opened, mremap_dontunmap: Answer) -> Self {
         let offers = |feature: Features| {
-            Answer::when(opened.offered.contains(feature), "the handshake does not offer it")
+            Answer::of(
+                opened
+                    .offered
+                    .contains(feature)
+                    .then_some(())
+                    .ok_or("the handshake does not offer it"),
+            )
         };
         let always = || Answer::Yes;
         let signal = match offers(Features::SIGBUS) {
-            Answer::Yes => Answer::of(OpenOptions::new().require(Features::SIGBUS).open().map(drop)),
+            Answer::Yes => {
+                Answer::of(OpenOptions::new().require(Features::SIGBUS).open().map(drop))
+            }
             no => no,
         };
         Self {
@@ -197,6 +201,8 @@ struct Bench<'a> {
     from: Area,
 }
 
+const NOT_ANSWERED: &str = "registering does not answer with the request";
+
 /// What the trial page is filled with.
 const MARK: u8 = 0xA5;
 
@@ -213,10 +219,7 @@ fn levels(
             return Levels { feature, range: no.clone(), trial: no };
         }
     };
-    let range = Answer::when(
-        bench.to.ioctls().contains(request),
-        "registering does not answer with the request",
-    );
+    let range = Answer::of(bench.to.ioctls().contains(request).then_some(()).ok_or(NOT_ANSWERED));
     // Tried in any case: the kernel's answer to the request is the best reason there is.
     let trial = Answer::of(trial(&bench));
     Levels { feature, range, trial }
@@ -247,25 +250,25 @@ fn shared_views() -> Result<(Area, Area), Failure> {
 }
 
 fn try_move(bench: &Bench<'_>) -> Result<(), Failure> {
-    let mover = bench.to.mover().ok_or("registering does not answer with the request")?;
+    let mover = bench.to.mover().ok_or(NOT_ANSWERED)?;
     let (to, from) = (bench.to.range(), bench.from.range());
     let outcome = mover.move_pages(to, &bench.from, from, Holes::Reject, Wake::Now)?;
     check(bench, outcome, MARK)
 }
 
 fn try_copy(bench: &Bench<'_>) -> Result<(), Failure> {
-    let filler = bench.to.filler().ok_or("registering does not answer with the request")?;
+    let filler = bench.to.filler().ok_or(NOT_ANSWERED)?;
     let outcome = filler.copy_pages(bench.to.range(), &vec![MARK; page_size()], Wake::Now)?;
     check(bench, outcome, MARK)
 }
 
 fn try_zero(bench: &Bench<'_>) -> Result<(), Failure> {
-    let filler = bench.to.filler().ok_or("registering does not answer with the request")?;
+    let filler = bench.to.filler().ok_or(NOT_ANSWERED)?;
     check(bench, filler.zero_pages(bench.to.range(), Wake::Now)?, 0)
 }
 
 fn try_continue(bench: &Bench<'_>) -> Result<(), Failure> {
-    let continuer = bench.to.continuer().ok_or("registering does not answer with the request")?;
+    let continuer = bench.to.continuer().ok_or(NOT_ANSWERED)?;
     check(bench, continuer.continue_pages(bench.to.range(), Wake::Now)?, MARK)
 }
 

@@ -5,9 +5,9 @@ mod support;
 
 use nix::errno::Errno;
 use support::{
-    Mapped, bare_move, continue_pages, copy_pages, fork, fork_and_stay, move_pages, move_pages_with,
-    move_with_unreadable_argument, page_bytes, pages, poison, register, register_as,
-    require_move, require_move_with, skip, write_protect, zero_pages,
+    Mapped, alone, bare_move, continue_pages, copy_pages, fork, fork_and_stay, move_pages,
+    move_pages_with, move_with_unreadable_argument, page_bytes, pages, poison, register,
+    register_as, require_move, require_move_with, skip, write_protect, zero_pages,
 };
 use uffd_move::{
     EventBuffer, FakeAnswer, FakeKernel, FakePage, Features, Holes, Op, OpError, OpenOptions,
@@ -92,13 +92,15 @@ fn einval_for_a_mode_that_is_not_known() {
 
 #[test]
 fn einval_from_another_process() {
-    let Some(opened) = require_move() else { return };
-    let (to, from) = pair(&opened);
-    let child = fork(|| match move_pages(&opened.uffd, to.range, from.range.start()) {
-        Err(error) if error.errno == Errno::EINVAL => 0,
-        _ => 1,
+    alone("einval_from_another_process", || {
+        let Some(opened) = require_move() else { return };
+        let (to, from) = pair(&opened);
+        let child = fork(|| match move_pages(&opened.uffd, to.range, from.range.start()) {
+            Err(error) if error.errno == Errno::EINVAL => 0,
+            _ => 1,
+        });
+        assert!(matches!(child.status(), nix::sys::wait::WaitStatus::Exited(_, 0)));
     });
-    assert!(matches!(child.status(), nix::sys::wait::WaitStatus::Exited(_, 0)));
 }
 
 // --- EINVAL: the mappings
@@ -208,23 +210,27 @@ fn enoent_for_a_hole_is_a_stop() {
 
 #[test]
 fn enoent_for_a_source_that_is_not_mapped_is_a_stop_too() {
-    let Some(opened) = require_move() else { return };
-    let (to, from) = (Mapped::new(1), Mapped::filled(3, 1));
-    register(&opened.uffd, to.range);
-    let middle = from.part(1, 1);
-    from.unmap(middle);
-    stopped(move_pages(&opened.uffd, to.range, middle.start()), Stop::Hole);
+    alone("enoent_for_a_source_that_is_not_mapped_is_a_stop_too", || {
+        let Some(opened) = require_move() else { return };
+        let (to, from) = (Mapped::new(1), Mapped::filled(3, 1));
+        register(&opened.uffd, to.range);
+        let middle = from.part(1, 1);
+        from.unmap(middle);
+        stopped(move_pages(&opened.uffd, to.range, middle.start()), Stop::Hole);
+    });
 }
 
 #[test]
 fn enoent_for_a_destination_that_is_not_mapped_is_a_stop_too() {
-    let Some(opened) = require_move() else { return };
-    let (to, from) = (Mapped::new(3), Mapped::filled(1, 1));
-    register(&opened.uffd, to.range);
-    let middle = to.part(1, 1);
-    to.unmap(middle);
-    stopped(move_pages(&opened.uffd, middle, from.range.start()), Stop::Hole);
-    assert_eq!(from.byte(0), 1);
+    alone("enoent_for_a_destination_that_is_not_mapped_is_a_stop_too", || {
+        let Some(opened) = require_move() else { return };
+        let (to, from) = (Mapped::new(3), Mapped::filled(1, 1));
+        register(&opened.uffd, to.range);
+        let middle = to.part(1, 1);
+        to.unmap(middle);
+        stopped(move_pages(&opened.uffd, middle, from.range.start()), Stop::Hole);
+        assert_eq!(from.byte(0), 1);
+    });
 }
 
 // --- EEXIST
@@ -262,14 +268,16 @@ fn eexist_for_a_marker_of_write_protection() {
 
 #[test]
 fn ebusy_for_a_page_shared_with_a_child() {
-    let Some(opened) = require_move() else { return };
-    let (to, from) = pair(&opened);
-    let child = fork_and_stay();
-    stopped(move_pages(&opened.uffd, to.range, from.range.start()), Stop::Busy);
-    // A copy does it.
-    assert!(copy_pages(&opened.uffd, to.range, from.range.start()).unwrap().is_complete());
-    assert_eq!(to.byte(0), 1);
-    drop(child);
+    alone("ebusy_for_a_page_shared_with_a_child", || {
+        let Some(opened) = require_move() else { return };
+        let (to, from) = pair(&opened);
+        let child = fork_and_stay();
+        stopped(move_pages(&opened.uffd, to.range, from.range.start()), Stop::Busy);
+        // A copy does it.
+        assert!(copy_pages(&opened.uffd, to.range, from.range.start()).unwrap().is_complete());
+        assert_eq!(to.byte(0), 1);
+        drop(child);
+    });
 }
 
 // --- EAGAIN, in its three encodings
@@ -451,8 +459,8 @@ fn a_continue_maps_what_the_page_cache_has_and_stops_at_what_it_has_not() {
 
 fn memfd(count: usize) -> std::os::fd::OwnedFd {
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    let memory = memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap();
-    let len = i64::try_from(page_bytes(count)).unwrap();
-    nix::unistd::ftruncate(&memory, len).unwrap();
+    let memory = memfd_create("test", MFdFlags::MFD_CLOEXEC).expect("must succeed here");
+    let len = i64::try_from(page_bytes(count)).expect("must succeed here");
+    nix::unistd::ftruncate(&memory, len).expect("must succeed here");
     memory
 }

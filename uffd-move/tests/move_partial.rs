@@ -29,8 +29,7 @@ fn the_driver_passes_by_what_others_did() {
     let early = Mapped::filled(1, 99);
     assert!(move_pages(&opened.uffd, to.part(2, 1), early.range.start()).unwrap().is_complete());
 
-    let progress =
-        move_all(&opened.uffd, to.range, from.range.start(), Resume::SHARED).unwrap();
+    let progress = move_all(&opened.uffd, to.range, from.range.start(), Resume::SHARED).unwrap();
     assert!(progress.is_complete());
     let counts = (progress.moved.get(), progress.present.get(), progress.holes.get());
     assert_eq!(counts, (6, 1, 1));

@@ -10,11 +10,11 @@ const HUGE: usize = 2 << 20;
 /// The first aligned huge page of `mapped`.
 fn huge_in(mapped: &Mapped) -> PageRange {
     let start = mapped.range.start().get().next_multiple_of(HUGE);
-    PageRange::from_bytes(start, HUGE).unwrap()
+    PageRange::from_bytes(start, HUGE).expect("must succeed here")
 }
 
 fn first_page_index(mapped: &Mapped, range: PageRange) -> usize {
-    range.start().checked_offset_from(mapped.range.start()).unwrap().get()
+    range.start().checked_offset_from(mapped.range.start()).expect("must succeed here").get()
 }
 
 /// Memory with one real huge page in it, or a loud skip: the machine may have none to give.
@@ -61,7 +61,10 @@ fn a_part_of_a_huge_page_moves_after_a_split() {
     assert!(outcome.is_complete());
     assert!((0..3).all(|i| to.byte(i) == 12));
     let first = first_page_index(&from, huge);
-    assert_eq!((from.byte(first + 99), from.byte(first + 100), from.byte(first + 103)), (12, 0, 12));
+    assert_eq!(
+        (from.byte(first + 99), from.byte(first + 100), from.byte(first + 103)),
+        (12, 0, 12)
+    );
 }
 
 #[test]

@@ -4,13 +4,15 @@ mod support;
 
 use std::sync::mpsc;
 
-use support::{Mapped, move_pages, pages, register, require_move, require_move_with, unregister};
+use support::{
+    Mapped, alone, move_pages, pages, register, require_move, require_move_with, unregister,
+};
 use uffd_move::{Event, EventBuffer, Fault, Features, Opened, Outcome, Stop, page_size};
 
 fn next_event(opened: &Opened) -> Event {
     let mut buffer = EventBuffer::new(1);
     loop {
-        if let Some(event) = buffer.read(&opened.uffd).unwrap().next() {
+        if let Some(event) = buffer.read(&opened.uffd).expect("must succeed here").next() {
             return event;
         }
         std::thread::yield_now();
@@ -26,17 +28,19 @@ fn next_fault(opened: &Opened) -> Fault {
 
 #[test]
 fn unregistering_what_was_unmapped_does_no_harm() {
-    let Some(opened) = require_move() else { return };
-    let mapped = Mapped::new(3);
-    register(&opened.uffd, mapped.range);
-    let middle = mapped.part(1, 1);
-    mapped.unmap(middle);
-    // EINVAL on kernels that want a mapping at the start, nothing on others.
-    if let Err(error) = unregister(&opened.uffd, middle) {
-        assert_eq!(error.errno, nix::errno::Errno::EINVAL);
-    }
-    unregister(&opened.uffd, mapped.part(0, 1)).unwrap();
-    unregister(&opened.uffd, mapped.part(2, 1)).unwrap();
+    alone("unregistering_what_was_unmapped_does_no_harm", || {
+        let Some(opened) = require_move() else { return };
+        let mapped = Mapped::new(3);
+        register(&opened.uffd, mapped.range);
+        let middle = mapped.part(1, 1);
+        mapped.unmap(middle);
+        // EINVAL on kernels that want a mapping at the start, nothing on others.
+        if let Err(error) = unregister(&opened.uffd, middle) {
+            assert_eq!(error.errno, nix::errno::Errno::EINVAL);
+        }
+        unregister(&opened.uffd, mapped.part(0, 1)).unwrap();
+        unregister(&opened.uffd, mapped.part(2, 1)).unwrap();
+    });
 }
 
 #[test]
@@ -68,64 +72,80 @@ fn madvise_waits_until_its_event_is_read_and_then_the_page_is_missing_again() {
 
 #[test]
 fn munmap_reports_the_range_after_it_is_gone() {
-    let Some(opened) = require_move_with(Features::EVENT_UNMAP) else { return };
-    let (to, from) = (Mapped::new(3), Mapped::filled(1, 1));
-    register(&opened.uffd, to.range);
-    let middle = to.part(1, 1);
-    std::thread::scope(|scope| {
-        let unmapper = scope.spawn(|| to.unmap(middle));
-        match next_event(&opened) {
-            Event::Unmap(range) => assert_eq!(range, middle),
-            other => panic!("{other:?}"),
-        }
-        unmapper.join().unwrap();
+    alone("munmap_reports_the_range_after_it_is_gone", || {
+        let Some(opened) = require_move_with(Features::EVENT_UNMAP) else { return };
+        let (to, from) = (Mapped::new(3), Mapped::filled(1, 1));
+        register(&opened.uffd, to.range);
+        let middle = to.part(1, 1);
+        std::thread::scope(|scope| {
+            let unmapper = scope.spawn(|| to.unmap(middle));
+            match next_event(&opened) {
+                Event::Unmap(range) => assert_eq!(range, middle),
+                other => panic!("{other:?}"),
+            }
+            unmapper.join().unwrap();
+        });
+        let late = move_pages(&opened.uffd, middle, from.range.start());
+        assert_eq!(late, Ok(Outcome { done: pages(0), stop: Stop::Hole }));
+        assert_eq!(from.byte(0), 1, "the source page is not lost");
+        // Unmapping the rest would wait for a reader, too.
+        unregister(&opened.uffd, to.part(0, 1)).unwrap();
+        unregister(&opened.uffd, to.part(2, 1)).unwrap();
     });
-    let late = move_pages(&opened.uffd, middle, from.range.start());
-    assert_eq!(late, Ok(Outcome { done: pages(0), stop: Stop::Hole }));
-    assert_eq!(from.byte(0), 1, "the source page is not lost");
 }
 
 #[test]
 fn mremap_reports_both_addresses_and_the_registration_goes_along() {
-    let Some(opened) = require_move_with(Features::EVENT_REMAP) else { return };
-    // A page below and above, so that the kernel must find another place to grow.
-    let around = Mapped::new(4);
-    let mut to = Mapped { range: around.part(1, 1) };
-    register(&opened.uffd, to.range);
-    let old = to.range;
-    let remapper = std::thread::spawn(move || {
-        to.remap();
-        to
+    alone("mremap_reports_both_addresses_and_the_registration_goes_along", || {
+        let Some(opened) = require_move_with(Features::EVENT_REMAP) else { return };
+        // A page below and above, so that the kernel must find another place to grow.
+        let around = Mapped::new(4);
+        let mut to = Mapped::of(around.part(1, 1));
+        register(&opened.uffd, to.range);
+        let old = to.range;
+        let remapper = std::thread::spawn(move || {
+            to.remap();
+            to
+        });
+        let (from_addr, to_addr, len) = match next_event(&opened) {
+            Event::Remap { from, to, len } => (from, to, len),
+            other => panic!("{other:?}"),
+        };
+        let to = remapper.join().unwrap();
+        assert_eq!((from_addr, to_addr), (old.start().get(), to.range.start().get()));
+        assert!(len >= page_size());
+        let from = Mapped::filled(1, 33);
+        let first = to.part(0, 1);
+        assert!(move_pages(&opened.uffd, first, from.range.start()).unwrap().is_complete());
+        assert_eq!(to.byte(0), 33);
+        // `around` still names pages that `to` has unmapped or moved.
+        std::mem::forget(around);
     });
-    let (from_addr, to_addr, len) = match next_event(&opened) {
-        Event::Remap { from, to, len } => (from, to, len),
-        other => panic!("{other:?}"),
-    };
-    let to = remapper.join().unwrap();
-    assert_eq!((from_addr, to_addr), (old.start().get(), to.range.start().get()));
-    assert!(len >= page_size());
-    let from = Mapped::filled(1, 33);
-    let first = to.part(0, 1);
-    assert!(move_pages(&opened.uffd, first, from.range.start()).unwrap().is_complete());
-    assert_eq!(to.byte(0), 33);
-    // The hole in `around` is not ours to unmap again.
-    let rest = [around.part(0, 1), around.part(2, 2)];
-    rest.into_iter().for_each(|range| around.unmap(range));
-    std::mem::forget(around);
 }
 
 #[test]
 fn a_fork_reports_a_descriptor_for_the_child() {
-    let Some(opened) = require_move_with(Features::EVENT_FORK) else { return };
-    let to = Mapped::new(1);
-    register(&opened.uffd, to.range);
-    std::thread::scope(|scope| {
-        let forker = scope.spawn(support::fork_and_stay);
-        match next_event(&opened) {
-            Event::Fork { uffd } => assert!(std::os::fd::AsRawFd::as_raw_fd(&uffd) > 2),
-            other => panic!("{other:?}"),
-        }
-        drop(forker.join().unwrap());
+    alone("a_fork_reports_a_descriptor_for_the_child", || {
+        let Some(opened) = require_move_with(Features::EVENT_FORK) else { return };
+        let to = Mapped::new(1);
+        register(&opened.uffd, to.range);
+        // The C library holds the locks of its allocator while fork waits for us: from here on the
+        // reader must not allocate (docs/events.md).
+        let mut buffer = EventBuffer::new(1);
+        std::thread::scope(|scope| {
+            let forker = scope.spawn(support::fork_and_stay);
+            let event = loop {
+                if let Some(event) = buffer.read(&opened.uffd).unwrap().next() {
+                    break event;
+                }
+                std::thread::yield_now();
+            };
+            drop(forker.join().unwrap());
+            match event {
+                Event::Fork { uffd } => assert!(std::os::fd::AsRawFd::as_raw_fd(&uffd) > 2),
+                other => panic!("{other:?}"),
+            }
+        });
     });
 }
 

@@ -25,10 +25,7 @@ fn an_empty_range_is_refused() {
 #[test]
 fn a_range_may_not_reach_the_last_address() {
     let last = PageAddr::containing(usize::MAX);
-    assert_eq!(
-        PageRange::one(last),
-        Err(PageError::Wraps { start: last.get(), pages: 1 })
-    );
+    assert_eq!(PageRange::one(last), Err(PageError::Wraps { start: last.get(), pages: 1 }));
     let huge = PageCount::new(usize::MAX);
     assert!(PageRange::new(addr(0), huge).is_err());
     assert_eq!(huge.checked_bytes(), None);

@@ -6,7 +6,7 @@
 //! None of these functions allocates, takes a lock or changes anything but what it says. They
 //! leave `errno` to the C library, so a signal handler must save and restore it (the router of
 //! [`crate::route`] does).
-#![allow(unsafe_code, reason = "the caller answers for the memory; docs/safety.md lists what each owes")]
+#![allow(unsafe_code, reason = "unchecked requests; docs/safety.md lists what each owes")]
 
 mod request;
 mod move_all;

@@ -47,8 +47,7 @@ impl Default for Resume {
 
 impl Resume {
     /// Several threads work on the same pages: what is done already is done.
-    pub const SHARED: Self =
-        Self { present: OnPresent::Skip, hole: OnHole::Skip, retries: 100 };
+    pub const SHARED: Self = Self { present: OnPresent::Skip, hole: OnHole::Skip, retries: 100 };
 }
 
 /// How far [`move_all`] came.

@@ -71,9 +71,7 @@ pub(crate) fn move_pair<K: UffdIoctl + ?Sized>(
 ) -> Result<Outcome, OpError> {
     let _alive = (pair.dst.area, pair.src.area);
     // SAFETY: both ranges are inside areas (mapped, no references) of equal length.
-    unsafe {
-        request::move_pages(uffd, pair.dst.range, pair.src.range.start(), holes, wake)
-    }
+    unsafe { request::move_pages(uffd, pair.dst.range, pair.src.range.start(), holes, wake) }
 }
 
 pub(crate) fn move_whole_pair<K: UffdIoctl + ?Sized>(

@@ -211,8 +211,7 @@ pub unsafe fn register<K: UffdIoctl + ?Sized>(
     range: PageRange,
     mode: RegisterMode,
 ) -> Result<RangeIoctls, OpError> {
-    let mut arg =
-        uapi::uffdio_register { range: range_of(range), mode: mode.bits(), ioctls: 0 };
+    let mut arg = uapi::uffdio_register { range: range_of(range), mode: mode.bits(), ioctls: 0 };
     // SAFETY: registering changes no page, and the caller serves the faults.
     let answer = unsafe { uffd.ioctl(Request::Register(&mut arg)) };
     match answer {

@@ -71,9 +71,8 @@ pub(crate) fn delivered(fd: u32) -> Uffd {
 /// Tried on a page of its own. See `mremap(2)`.
 pub(crate) fn try_dontunmap() -> Result<(), Errno> {
     let page = crate::page::page_size();
-    let mapping = MmapRaw::from(
-        MmapOptions::new().len(page).map_anon().map_err(|_| Errno::ENOMEM)?,
-    );
+    let mapping =
+        MmapRaw::from(MmapOptions::new().len(page).map_anon().map_err(|_| Errno::ENOMEM)?);
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
     // The new address is read with this flag, as a hint, and must be aligned.
     let hint = std::ptr::null_mut::<libc::c_void>();

@@ -97,13 +97,15 @@ struct Line {
 }
 
 impl Line {
-    const FREE: Self = Self {
-        taken: AtomicBool::new(false),
-        target: AtomicPtr::new(ptr::null_mut()),
-        inside: AtomicUsize::new(0),
-        start: AtomicUsize::new(0),
-        len: AtomicUsize::new(0),
-    };
+    const fn free() -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            target: AtomicPtr::new(ptr::null_mut()),
+            inside: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+        }
+    }
 
     fn may_take(&self, addr: usize) -> bool {
         let start = self.start.load(Ordering::Acquire);
@@ -125,7 +127,7 @@ impl Line {
     }
 }
 
-static TABLE: [Line; ROUTES] = [const { Line::FREE }; ROUTES];
+static TABLE: [Line; ROUTES] = [const { Line::free() }; ROUTES];
 
 /// Orders those who change the table. Never taken in a handler, nor held while waiting for one.
 static CHANGES: Mutex<()> = Mutex::new(());
@@ -203,4 +205,51 @@ pub(super) fn serve(fault: SignalFault) -> Verdict {
         }
     }
     Verdict::NotMine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Takes;
+
+    // SAFETY: only answers.
+    unsafe impl FaultHandler for Takes {
+        fn handle(&self, _: SignalFault) -> Verdict {
+            Verdict::Handled
+        }
+    }
+
+    fn range(first: usize) -> PageRange {
+        let size = crate::page::page_size();
+        PageRange::from_bytes(first * size, 4 * size).unwrap()
+    }
+
+    fn fault(addr: usize, signal: FaultSignal) -> SignalFault {
+        SignalFault { addr, signal, code: 2 }
+    }
+
+    #[test]
+    fn a_lookup_takes_no_lock() {
+        let here = range(1000);
+        let installed = add(FaultSignal::Bus, here, Arc::new(Takes)).unwrap();
+        // Held by this very thread: taking it again would never end.
+        let changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(serve(fault(here.start().get(), FaultSignal::Bus)), Verdict::Handled);
+        drop(changes);
+        drop(installed);
+    }
+
+    #[test]
+    fn a_lookup_minds_range_and_signal() {
+        let here = range(2000);
+        let installed = add(FaultSignal::Bus, here, Arc::new(Takes)).unwrap();
+        let last = here.end().get() - 1;
+        assert_eq!(serve(fault(last, FaultSignal::Bus)), Verdict::Handled);
+        assert_eq!(serve(fault(last + 1, FaultSignal::Bus)), Verdict::NotMine);
+        assert_eq!(serve(fault(here.start().get() - 1, FaultSignal::Bus)), Verdict::NotMine);
+        assert_eq!(serve(fault(last, FaultSignal::Segv)), Verdict::NotMine);
+        drop(installed);
+        assert_eq!(serve(fault(last, FaultSignal::Bus)), Verdict::NotMine);
+    }
 }

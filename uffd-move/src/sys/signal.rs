@@ -17,12 +17,13 @@ struct Previous {
 }
 
 impl Previous {
-    const NONE: Self =
-        Self { action: AtomicPtr::new(ptr::null_mut()), spent: AtomicBool::new(false) };
+    const fn none() -> Self {
+        Self { action: AtomicPtr::new(ptr::null_mut()), spent: AtomicBool::new(false) }
+    }
 }
 
-static BEFORE_BUS: Previous = Previous::NONE;
-static BEFORE_SEGV: Previous = Previous::NONE;
+static BEFORE_BUS: Previous = Previous::none();
+static BEFORE_SEGV: Previous = Previous::none();
 
 impl FaultSignal {
     fn number(self) -> i32 {
@@ -110,10 +111,7 @@ fn action(handler: libc::sighandler_t, flags: i32) -> libc::sigaction {
 }
 
 /// Sets the action of `signal` if there is a new one, and returns what it was.
-fn exchange(
-    signal: FaultSignal,
-    new: Option<&libc::sigaction>,
-) -> Result<libc::sigaction, Errno> {
+fn exchange(signal: FaultSignal, new: Option<&libc::sigaction>) -> Result<libc::sigaction, Errno> {
     let mut old = action(libc::SIG_DFL, 0);
     let new = new.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `new` is null or a filled-in action whose handler is ours or the default, `old` has
@@ -123,12 +121,7 @@ fn exchange(
 }
 
 /// Does what would have happened without us.
-fn chain(
-    signal: FaultSignal,
-    code: i32,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+fn chain(signal: FaultSignal, code: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let previous = signal.previous();
     // SAFETY: null or leaked, hence alive.
     let Some(action) = (unsafe { previous.action.load(Ordering::SeqCst).as_ref() }) else {

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::process::{Command, Output};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -70,6 +70,8 @@ pub(crate) const fn pages(count: usize) -> PageCount {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) range: PageRange,
+    // Unmapped already: by now somebody else's memory may be there.
+    gone: Mutex<Vec<PageRange>>,
 }
 
 const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
@@ -94,11 +96,15 @@ impl Mapped {
     pub(crate) fn at_file(count: usize, protection: i32, flags: i32, fd: i32) -> Self {
         let len = count * page_size();
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
         assert_ne!(at, libc::MAP_FAILED, "mmap: {}", Errno::last());
         let range = PageRange::from_bytes(at.expose_provenance(), len).expect("whole pages");
-        Self { range }
+        Self::of(range)
+    }
+
+    /// Takes over pages that are mapped.
+    pub(crate) fn of(range: PageRange) -> Self {
+        Self { range, gone: Mutex::default() }
     }
 
     pub(crate) fn fill(&self, mark: u8) {
@@ -127,10 +133,7 @@ impl Mapped {
     }
 
     pub(crate) fn protect(&self, range: PageRange, protection: i32) {
-        // SAFETY: memory of ours.
-        let answer =
-            unsafe { libc::mprotect(range.start().as_mut_ptr().cast(), range.len_bytes(), protection) };
-        Errno::result(answer).expect("mprotect");
+        set_protection(range, protection);
     }
 
     pub(crate) fn lock(&self) -> Result<(), Errno> {
@@ -145,10 +148,9 @@ impl Mapped {
     }
 
     pub(crate) fn unmap(&self, range: PageRange) {
-        // SAFETY: memory of ours.
-        let answer =
-            unsafe { libc::munmap(range.start().as_mut_ptr().cast(), range.len_bytes()) };
-        Errno::result(answer).expect("munmap");
+        self.gone.lock().expect("no panic inside").push(range);
+        // SAFETY: memory of ours, and not again on drop.
+        unsafe { unmap(range) };
     }
 
     /// Moves the mapping with `mremap`, and leaves the old addresses unmapped.
@@ -165,8 +167,52 @@ impl Mapped {
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        self.unmap(self.range);
+        let gone = self.gone.get_mut().expect("no panic inside");
+        if gone.is_empty() {
+            // SAFETY: memory of ours.
+            return unsafe { unmap(self.range) };
+        }
+        for page in self.range.pages().filter(|page| !gone.iter().any(|it| it.contains(page.get())))
+        {
+            // SAFETY: memory of ours, not unmapped yet.
+            unsafe { unmap(PageRange::one(page).expect("a page")) };
+        }
     }
+}
+
+/// Unmaps pages.
+///
+/// # Safety
+///
+/// They are the caller's.
+unsafe fn unmap(range: PageRange) {
+    // SAFETY: handed on.
+    let answer = unsafe { libc::munmap(range.start().as_mut_ptr().cast(), range.len_bytes()) };
+    Errno::result(answer).expect("munmap");
+}
+
+pub(crate) fn set_protection(range: PageRange, protection: i32) {
+    // SAFETY: memory of the calling test.
+    let answer =
+        unsafe { libc::mprotect(range.start().as_mut_ptr().cast(), range.len_bytes(), protection) };
+    Errno::result(answer).expect("mprotect");
+}
+
+/// All of it as bytes, for a system call. Pages may be missing.
+pub(crate) fn bytes_of(mapped: &Mapped) -> &[u8] {
+    let range = mapped.range;
+    // SAFETY: mapped and initialised; the test changes no byte while it has the slice.
+    unsafe { std::slice::from_raw_parts(range.start().as_mut_ptr(), range.len_bytes()) }
+}
+
+/// Runs `call` with all of it touched.
+pub(crate) fn while_touched<T>(
+    mapped: &Mapped,
+    call: impl FnMut() -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    // SAFETY: memory of ours, borrowed.
+    let area = unsafe { uffd_move::Area::from_raw(mapped.range) };
+    area.while_touched(0, mapped.range.len_bytes(), raw::Access::Read, call)
 }
 
 pub(crate) fn madvise(range: PageRange, advice: i32) -> Result<(), Errno> {
@@ -223,7 +269,11 @@ pub(crate) fn move_all<K: UffdIoctl>(
     unsafe { raw::move_all(uffd, dst, src, Holes::Reject, Wake::Now, resume) }
 }
 
-pub(crate) fn copy_pages<K: UffdIoctl>(uffd: &K, dst: PageRange, src: PageAddr) -> Result<Outcome, OpError> {
+pub(crate) fn copy_pages<K: UffdIoctl>(
+    uffd: &K,
+    dst: PageRange,
+    src: PageAddr,
+) -> Result<Outcome, OpError> {
     // SAFETY: memory of the calling test. The kernel checks the source.
     unsafe { raw::copy_pages(uffd, dst, src.as_mut_ptr(), Wake::Now) }
 }
@@ -244,7 +294,10 @@ pub(crate) fn wake<K: UffdIoctl>(uffd: &K, range: PageRange) {
 }
 
 /// The request as it stands, with nothing checked: the answer, and the output field.
-pub(crate) fn bare_move<K: UffdIoctl>(uffd: &K, mut arg: uapi::uffdio_move) -> (Result<(), Errno>, i64) {
+pub(crate) fn bare_move<K: UffdIoctl>(
+    uffd: &K,
+    mut arg: uapi::uffdio_move,
+) -> (Result<(), Errno>, i64) {
     // SAFETY: memory of the calling test, or numbers that the kernel refuses.
     let answer = unsafe { uffd.ioctl(Request::Move(&mut arg)) };
     (answer, arg.r#move)
@@ -255,8 +308,7 @@ pub(crate) fn move_with_unreadable_argument(opened: &Opened) -> Result<(), Errno
     use std::os::fd::AsRawFd;
     let nowhere = std::ptr::without_provenance_mut::<libc::c_void>(page_size());
     // SAFETY: the kernel refuses the address; it reads and writes nothing.
-    let answer =
-        unsafe { libc::ioctl(opened.uffd.as_raw_fd(), uapi::UFFDIO_MOVE as _, nowhere) };
+    let answer = unsafe { libc::ioctl(opened.uffd.as_raw_fd(), uapi::UFFDIO_MOVE as _, nowhere) };
     Errno::result(answer).map(drop)
 }
 
@@ -264,12 +316,10 @@ pub(crate) fn move_with_unreadable_argument(opened: &Opened) -> Result<(), Errno
 pub(crate) fn poison(opened: &Opened, range: PageRange) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
     // struct uffdio_poison: range, mode, pages updated.
-    let mut arg =
-        [range.start().get() as u64, range.len_bytes() as u64, 0_u64, 0_u64];
+    let mut arg = [range.start().get() as u64, range.len_bytes() as u64, 0_u64, 0_u64];
     let code = nix::request_code_readwrite!(0xAA, 0x08, 32);
     // SAFETY: the argument is as long as the request says; memory of the calling test.
-    let answer =
-        unsafe { libc::ioctl(opened.uffd.as_raw_fd(), code as _, arg.as_mut_ptr()) };
+    let answer = unsafe { libc::ioctl(opened.uffd.as_raw_fd(), code as _, arg.as_mut_ptr()) };
     Errno::result(answer).map(drop)
 }
 
@@ -357,6 +407,21 @@ pub(crate) fn scene(test: &str, scene: &str) -> Output {
         .expect("the test binary runs")
 }
 
+/// Runs `body` in a process of its own, beside no other test: for those that leave a hole in the
+/// address space and rely on it, and for those that fork (and so would make the pages of all tests
+/// shared).
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    if scene_here().is_some() {
+        return body();
+    }
+    let output = scene(test, "alone");
+    let said = String::from_utf8_lossy(&output.stderr);
+    eprint!("{said}");
+    // A name that is no test's would be a success, too.
+    let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+    assert!(output.status.success() && ran, "{test}: {}\n{said}", output.status);
+}
+
 /// Which scene this process is to play, if it is one of [`scene`].
 pub(crate) fn scene_here() -> Option<String> {
     std::env::var("UFFD_MOVE_SCENE").ok()
@@ -406,8 +471,10 @@ pub(crate) fn plain_handler(handler: PlainHandler) -> libc::sighandler_t {
 
 /// The address in a signal's information.
 pub(crate) fn fault_address(info: *mut libc::siginfo_t) -> usize {
-    // SAFETY: called with what the kernel gave a handler of SIGBUS or SIGSEGV.
-    unsafe { (*info).si_addr() }.addr()
+    // SAFETY: called with what the kernel gave a handler.
+    let info = unsafe { &*info };
+    // SAFETY: of SIGBUS or SIGSEGV, hence with an address.
+    unsafe { info.si_addr() }.addr()
 }
 
 /// Whether the calling thread blocks `signal` now.
@@ -438,7 +505,7 @@ pub(crate) fn read_at(addr: usize) -> u8 {
     unsafe { byte.read_volatile() }
 }
 
-/// Pins pages as a device would: as a registered buffer of an io_uring, until it is dropped.
+/// Pins pages as a device would: as a registered buffer of an `io_uring`, until it is dropped.
 pub(crate) fn pin(range: PageRange) -> Result<std::os::fd::OwnedFd, Errno> {
     use std::os::fd::{FromRawFd, OwnedFd};
     const REGISTER_BUFFERS: u32 = 0;
@@ -467,12 +534,15 @@ pub(crate) fn smaps_kib(at: PageAddr, name: &str) -> usize {
         .expect("/proc/self/smaps");
     let mut inside = false;
     for line in text.lines() {
-        if let Some((start, end)) = line.split_once(' ').and_then(|(range, _)| range.split_once('-'))
+        if let Some((start, end)) =
+            line.split_once(' ').and_then(|(range, _)| range.split_once('-'))
             && let (Ok(start), Ok(end)) =
                 (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
         {
             inside = (start..end).contains(&at.get());
-        } else if inside && let Some(rest) = line.strip_prefix(name).and_then(|it| it.strip_prefix(':')) {
+        } else if inside
+            && let Some(rest) = line.strip_prefix(name).and_then(|it| it.strip_prefix(':'))
+        {
             let number = rest.trim().trim_end_matches("kB").trim();
             return number.parse().expect("a number");
         }

@@ -163,8 +163,8 @@ proptest! {
         // SAFETY: the kernel's own memory, into which nobody has a reference.
         let sum = unsafe { batch.submit(&kernel, Holes::Reject, Wake::Now, Resume::default()) };
         prop_assert_eq!(sum.unwrap().moved.get(), live.len());
-        for i in 0..live.len() {
-            prop_assert_eq!(usize::from(kernel.byte(pages[i].get())), i + 1);
+        for (i, page) in pages.iter().enumerate().take(live.len()) {
+            prop_assert_eq!(usize::from(kernel.byte(page.get())), i + 1);
         }
     }
 }

@@ -33,7 +33,8 @@ fn partial_moves_are_resumed_where_they_stopped() {
     let progress = run(&kernel, to, from, Holes::Reject, Resume::default()).unwrap();
     assert!(progress.is_complete());
     assert_eq!((progress.moved.get(), progress.calls), (10, 4));
-    let asked: Vec<_> = kernel.calls().iter().map(|call| call.range.unwrap().count().get()).collect();
+    let asked: Vec<_> =
+        kernel.calls().iter().map(|call| call.range.unwrap().count().get()).collect();
     assert_eq!(asked, [10, 7, 7, 2]);
 }
 

@@ -24,9 +24,7 @@ fn bytes(pages: i64) -> i64 {
 impl Stage {
     fn do_move(&self) -> Result<Outcome, OpError> {
         // SAFETY: the kernel's own memory, into which nobody has a reference.
-        unsafe {
-            move_pages(&self.kernel, self.to, self.from.start(), Holes::Reject, Wake::Now)
-        }
+        unsafe { move_pages(&self.kernel, self.to, self.from.start(), Holes::Reject, Wake::Now) }
     }
 
     fn do_copy(&self) -> Result<Outcome, OpError> {

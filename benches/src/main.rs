@@ -1,0 +1,105 @@
+//! `bench`: asks the questions, prints what was measured, and judges the claims.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use benches::error::chain;
+use benches::questions::{self, Question, Scale, Settings};
+use benches::report::{Report, ReportFile};
+use clap::Parser;
+
+/// Exit status for arguments that make no sense, as clap's own.
+const NOT_UNDERSTOOD: u8 = 2;
+
+/// One benchmark per question. Exit status: 0 all claims hold, 1 one falls short, 2 bad arguments.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Questions to ask; without a name, all of them
+    names: Vec<String>,
+    /// Write claims, raw samples, machine, kernel and commit to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Turns for each side
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Tiny heaps, to see that the benchmarks run; no claim is judged
+    #[arg(long)]
+    smoke: bool,
+    /// List the questions and end
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for question in questions::ALL {
+            println!("{:<12} {}", question.name, question.asks);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let chosen = match chosen(&arguments.names) {
+        Ok(chosen) => chosen,
+        Err(name) => {
+            let known = questions::ALL.map(|question| question.name).join(", ");
+            eprintln!("bench: there is no question `{name}`; there are: {known}");
+            return ExitCode::from(NOT_UNDERSTOOD);
+        }
+    };
+    let file = match arguments.json.as_deref().map(ReportFile::create).transpose() {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::from(NOT_UNDERSTOOD);
+        }
+    };
+    let scale = if arguments.smoke { Scale::Smoke } else { Scale::Full };
+    let settings = Settings { scale, rounds: arguments.rounds };
+    match ask(&chosen, &settings, file) {
+        Ok(report) if report.holds() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The questions of these names, or the first name that there is no question for.
+fn chosen(names: &[String]) -> Result<Vec<Question>, &str> {
+    if names.is_empty() {
+        return Ok(questions::ALL.to_vec());
+    }
+    names.iter().map(|name| questions::find(name).copied().ok_or(name.as_str())).collect()
+}
+
+fn ask(
+    chosen: &[Question],
+    settings: &Settings,
+    file: Option<ReportFile>,
+) -> Result<Report, Box<dyn Error>> {
+    let mut report = Report::here();
+    println!("machine: {}", report.machine.line());
+    println!("kernel: {}", report.kernel);
+    println!("commit: {}", report.commit);
+    for question in chosen {
+        println!("\n== {}: {}", question.name, question.asks);
+        let answer = (question.run)(settings)?;
+        for line in &answer.summary {
+            println!("{line}");
+        }
+        report.add(question.name, answer);
+    }
+    if !report.claims.is_empty() {
+        println!("\n== claims");
+    }
+    for claim in &report.claims {
+        println!("{}", claim.line());
+    }
+    if let Some(file) = file {
+        file.finish(&report)?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,164 @@
+//! Series of measurements: median, spread, percentiles.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The raw measurements of one side, in the order in which they were taken.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Series {
+    /// What was measured, and on which side.
+    pub name: String,
+    /// The unit of the values.
+    pub unit: &'static str,
+    /// One value a turn.
+    pub values: Vec<f64>,
+}
+
+impl Series {
+    /// A series from its values.
+    pub fn new(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, values }
+    }
+
+    /// The value in the middle, or nothing for an empty series.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use benches::samples::Series;
+    ///
+    /// assert_eq!(Series::new("x", "us", vec![9.0, 1.0, 2.0]).median(), Some(2.0));
+    /// assert_eq!(Series::new("x", "us", vec![1.0, 2.0]).median(), Some(1.5));
+    /// assert_eq!(Series::new("x", "us", vec![]).median(), None);
+    /// ```
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        self.quantile(0.5)
+    }
+
+    /// The first and third quartile: half of all measurements lie between them.
+    #[must_use]
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        Some((self.quantile(0.25)?, self.quantile(0.75)?))
+    }
+
+    /// One line: median, quartiles, count.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match (self.median(), self.spread()) {
+            (Some(median), Some((low, high))) => format!(
+                "{}: median {} {} (quartiles {} to {}, n = {})",
+                self.name,
+                short(median),
+                self.unit,
+                short(low),
+                short(high),
+                self.values.len()
+            ),
+            _ => format!("{}: no samples", self.name),
+        }
+    }
+
+    /// Linear between the neighbours, as most statistics programs do it.
+    fn quantile(&self, q: f64) -> Option<f64> {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let at = q * count(last);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "q is between 0 and 1, so the product is an index of the list"
+        )]
+        let below = at.floor() as usize;
+        let above = (below + 1).min(last);
+        let share = at - count(below);
+        Some(sorted[below] * (1.0 - share) + sorted[above] * share)
+    }
+}
+
+/// A count as a floating-point number, for ratios.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "counts in a benchmark are far below 2^52")]
+pub fn count(n: usize) -> f64 {
+    n as f64
+}
+
+/// The same for 64-bit counters.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds and bytes stay below 2^52 here")]
+pub fn counter(n: u64) -> f64 {
+    n as f64
+}
+
+/// Three significant digits, or all digits before the point.
+#[must_use]
+pub fn short(value: f64) -> String {
+    let size = value.abs();
+    if size >= 100.0 || size == 0.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else if size >= 1.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// What `after` has more than `before`, both of one histogram that only grows.
+#[must_use]
+pub fn since(before: &Histogram<u64>, after: &Histogram<u64>) -> Histogram<u64> {
+    let mut window = after.clone();
+    match window.subtract(before) {
+        Ok(()) => window,
+        // Not the same histogram any more: better everything than nothing.
+        Err(_) => after.clone(),
+    }
+}
+
+/// p50, p99 and max of a histogram of nanoseconds, in microseconds.
+#[must_use]
+pub fn percentiles_us(name: &str, histogram: &Histogram<u64>) -> String {
+    if histogram.is_empty() {
+        return format!("{name}: nothing recorded");
+    }
+    let us = |ns: u64| short(counter(ns) / 1000.0);
+    format!(
+        "{name}: p50 {} us, p99 {} us, max {} us (n = {})",
+        us(histogram.value_at_quantile(0.5)),
+        us(histogram.value_at_quantile(0.99)),
+        us(histogram.max()),
+        histogram.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_enclose_half_of_the_samples() {
+        let series = Series::new("x", "us", (1..=5).map(f64::from).collect());
+        assert_eq!(series.spread(), Some((2.0, 4.0)));
+        assert!(series.line().contains("median 3.00 us (quartiles 2.00 to 4.00, n = 5)"));
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        assert_eq!(
+            [1234.5, 56.78, 1.234, 0.1234, 0.0].map(short),
+            ["1234", "56.8", "1.23", "0.123", "0"]
+        );
+    }
+
+    #[test]
+    fn a_window_holds_only_what_came_after() {
+        let mut before = Histogram::<u64>::new(3).expect("three digits are allowed");
+        before.record(1_000_000).expect("it grows by itself");
+        let mut after = before.clone();
+        after.record(5_000).expect("it grows by itself");
+        let window = since(&before, &after);
+        assert_eq!((window.len(), window.max() / 1000), (1, 5));
+    }
+}
