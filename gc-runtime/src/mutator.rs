@@ -163,6 +163,7 @@ impl<M: ObjectModel> Mutator<M> {
             if mutator.requests.load(Ordering::Acquire) != 0 {
                 continue;
             }
+            core.space.deposit_ahead(&mut cursor, pages);
             let grant = cursor.take(pages).or_else(|| {
                 // Rather a short buffer than a stall.
                 let rest = cursor.limit - cursor.top;

@@ -67,6 +67,9 @@ pub struct CycleStats {
     pub flip_pause_ns: u64,
     /// Concurrent compaction.
     pub compact_ns: u64,
+    /// Handing emptied pages to the allocator, which saves mutators their page faults. Only where
+    /// pages can be moved; not part of compaction, as those page faults are not.
+    pub deposit_ns: u64,
     /// Giving back and cleaning up after it.
     pub finish_ns: u64,
     /// Processor time of the collector's threads from flip to finish.
@@ -113,6 +116,8 @@ pub struct HeapStats {
     pub compaction_ns: u64,
     /// The same, processor time of the collector's threads.
     pub compaction_cpu_ns: u64,
+    /// Handing emptied pages to the allocator; not part of compaction.
+    pub deposit_ns: u64,
     /// Concurrent marking.
     pub mark_ns: u64,
     /// Concurrent summary.
@@ -174,6 +179,7 @@ impl HeapStats {
             live_bytes_total: 0,
             compaction_ns: 0,
             compaction_cpu_ns: 0,
+            deposit_ns: 0,
             mark_ns: 0,
             summary_ns: 0,
             allocation_stall_ns: 0,
@@ -214,6 +220,7 @@ impl HeapStats {
         self.live_bytes_total += cycle.live_bytes;
         self.compaction_ns += cycle.flip_pause_ns + cycle.compact_ns + cycle.finish_ns;
         self.compaction_cpu_ns += cycle.compaction_cpu_ns;
+        self.deposit_ns += cycle.deposit_ns;
         self.mark_ns += cycle.mark_ns;
         self.summary_ns += cycle.summary_ns;
         self.bytes_copied += cycle.bytes_copied;

@@ -13,13 +13,17 @@ use crate::space::moving_space::MovingSpace;
 use crate::transport::{SourceRun, Taker};
 
 /// Pages of a band: built one after the other, then installed in as few system calls as possible.
-const BAND_PAGES: u32 = 64;
+///
+/// Long enough that a request flushes all translations at once (on x86-64 from 34 pages on) instead
+/// of one by one, and that telling the other processors costs little a page.
+pub(crate) const BAND_PAGES: u32 = 512;
 
 impl<M: ObjectModel> MovingSpace<M> {
     /// Resets the cursors of a new compaction.
     pub(crate) fn begin_bands(&self, plan: Plan) {
         self.next_band.store(0, Ordering::Relaxed);
         self.built.store(plan.dense, Ordering::Relaxed);
+        self.emptied_below.store(plan.dense, Ordering::Relaxed);
     }
 
     /// One collector thread's part: bands until there are none left.
@@ -33,7 +37,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             }
             self.compact_band(plan, start..plan.post().min(start + BAND_PAGES), &mut run);
             self.note_resident();
-            self.advance(plan);
+            self.advance(plan, &mut run);
         }
         self.transport.give_back(Taker::Collector, run);
     }
@@ -65,7 +69,7 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 
     /// Tells the transport which old pages nobody needs any more.
-    fn advance(&self, plan: Plan) {
+    fn advance(&self, plan: Plan, run: &mut SourceRun) {
         let mut page = self.built.load(Ordering::Acquire);
         while page < plan.compact
             && matches!(
@@ -77,11 +81,14 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
         self.built.fetch_max(page, Ordering::AcqRel);
         let bound = if page < plan.compact {
-            self.geometry.page_of(self.offsets.first_word(PageIndex(page)).0)
+            self.geometry.page_of(self.offsets.first_word(PageIndex(page)).0).0
         } else {
-            PageIndex(plan.black)
+            plan.black
         };
-        self.transport.emptied(bound, &self.counters);
+        let before = self.emptied_below.fetch_max(bound, Ordering::AcqRel);
+        if before < bound {
+            self.transport.emptied(before..bound, run, &self.counters);
+        }
     }
 
     /// Waits until every page with content is in place.
@@ -97,6 +104,8 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
             }
         }
-        self.advance(plan);
+        let mut run = SourceRun::EMPTY;
+        self.advance(plan, &mut run);
+        self.transport.give_back(Taker::Collector, run);
     }
 }

@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 use crate::addr::PageIndex;
 use crate::compact::page_state::PageState;
 use crate::compact::source_page::Built;
+use crate::forward::Plan;
 use crate::model::ObjectModel;
 use crate::raw::fault_entry::ServeFault;
+use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{SourceRun, Taker};
 
-/// How many pages a fault may install beyond its own, if they are ready.
-const FAULT_AROUND: u32 = 8;
+/// Pages put in place for new objects at a time; enough for one flush of all translations.
+const DEPOSIT_AHEAD: u32 = 128;
+
+/// Emptied pages that are left to the builders of pages.
+const STAGING_RESERVE: u32 = 256;
 
 impl<M: ObjectModel> ServeFault for MovingSpace<M> {
     fn serve(&self, addr: usize) {
@@ -48,40 +53,67 @@ impl<M: ObjectModel> MovingSpace<M> {
                     return;
                 }
                 PageState::Claimed => patience.wait(),
-                PageState::Unprocessed => {
-                    let Ok(claim) = self.states.claim(page) else { continue };
-                    if page.0 >= plan.post() {
+                PageState::Unprocessed if page.0 >= plan.post() => {
+                    if let Ok(claim) = self.states.claim(page) {
                         self.transport.install_zeros(page, 1, &self.counters);
                         self.states.settle(claim);
-                        return;
                     }
-                    let mut run = SourceRun::EMPTY;
-                    let stage = self.needs_stage(plan, page).then(|| {
-                        self.transport
-                            .stage(Taker::Mutator, &mut run, page, 1, &self.counters)
-                            .expect("a fresh run has a place")
-                    });
-                    match self.build(plan, claim, stage) {
-                        Built::Page(source) => {
-                            self.states.publish(source);
-                            self.install_staged(self.around(page));
-                        }
-                        Built::Settled(claim) => {
-                            // No object is here, but the mutator wants the page all the same.
-                            self.transport.install_zeros(page, 1, &self.counters);
-                            self.states.settle(claim);
-                        }
-                    }
-                    self.transport.give_back(Taker::Mutator, run);
-                    return;
                 }
+                PageState::Unprocessed => self.build_cluster(plan, page),
             }
         }
     }
 
+    /// Builds the unprocessed pages of the cluster that `page` is in, and installs them together.
+    ///
+    /// The system call, and making other processors forget the old translation, cost more than
+    /// building a page: a mutator that is here anyway does some of the collector's work.
+    fn build_cluster(&self, plan: Plan, page: PageIndex) {
+        let size = self.transport.fault_cluster();
+        let start = page.0 / size * size;
+        let cluster = start..plan.post().min(start + size);
+        let mut run = SourceRun::EMPTY;
+        for other in cluster.clone().map(PageIndex) {
+            let Ok(claim) = self.states.claim(other) else { continue };
+            let want = cluster.end - other.0;
+            let stage = self.needs_stage(plan, other).then(|| {
+                self.transport
+                    .stage(Taker::Mutator, &mut run, other, want, &self.counters)
+                    .expect("a mutator's run has a place for each page of a cluster")
+            });
+            match self.build(plan, claim, stage) {
+                Built::Page(source) => self.states.publish(source),
+                Built::Settled(claim) => {
+                    if other == page {
+                        // No object is here, but the mutator wants the page all the same.
+                        self.transport.install_zeros(page, 1, &self.counters);
+                    }
+                    self.states.settle(claim);
+                }
+            }
+        }
+        self.install_staged(start..cluster.end.max(self.around(page).end));
+        self.transport.give_back(Taker::Mutator, run);
+    }
+
     /// The pages a fault on `page` may install: itself and a few more.
     fn around(&self, page: PageIndex) -> Range<u32> {
-        page.0..page.0.saturating_add(FAULT_AROUND).min(self.geometry.pages)
+        page.0..page.0.saturating_add(self.transport.fault_around()).min(self.geometry.pages)
+    }
+
+    /// While the heap is being compacted: puts emptied pages where the next objects will be, many
+    /// at a time, so that an allocation buffer need not bring in its own.
+    pub(crate) fn deposit_ahead(&self, cursor: &mut Cursor, need: u32) {
+        if cursor.resident >= cursor.top + need || cursor.top + need > cursor.limit {
+            return;
+        }
+        let Some(_pass) = self.gate.enter() else { return };
+        let page = cursor.top.max(cursor.resident);
+        let want = DEPOSIT_AHEAD.min(cursor.limit - page);
+        if want > 0 {
+            let count = self.transport.deposit(PageIndex(page), want, STAGING_RESERVE, &self.counters);
+            cursor.resident = page + count;
+        }
     }
 
     /// Brings zeroed pages in for a mutator's allocation buffer, so that it need not fault for

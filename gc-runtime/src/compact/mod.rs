@@ -14,3 +14,4 @@ pub(crate) mod source_page;
 pub(crate) mod install;
 pub(crate) mod background;
 pub(crate) mod recycle;
+pub(crate) mod free_pages;

@@ -142,7 +142,7 @@ impl<T: std::ops::Deref<Target = [AtomicU32]>> PageStates<T> {
 impl PageStates<crate::raw::map::SideTable<AtomicU32>> {
     /// Forgets the first `pages` pages. Nobody may fault or install meanwhile.
     pub(crate) fn reset(&self, pages: u32) {
-        self.table.release(0..pages as usize);
+        self.table.clear(0..pages as usize);
     }
 }
 

@@ -1,23 +1,31 @@
 //! Emptied from-space pages become staging pages again.
 //!
-//! Three supplies, each a range of from-space page numbers that is handed out from its low end:
+//! Four supplies:
 //!
+//! * *hot* pages: those that a collector thread has just emptied. It keeps the last of them, in one
+//!   run, for the next pages it builds: the later they were read, the more of them is still in the
+//!   cache, and writing to cold memory costs as much as reading the objects;
+//! * *freed* pages: the other emptied ones, for whoever needs some ([`FreePages`]);
 //! * the *pool*: pages that were free when the heap was set aside, so that the very first fault
-//!   finds one;
-//! * *recycled* pages: everything below the lowest page that some unbuilt page still needs. They
-//!   are handed out in address order, so that source runs stay as long as destination runs;
+//!   finds some;
 //! * *new* pages beyond the end of memory, which the kernel allocates when they are written to. In
 //!   a steady state nobody gets here.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::compact::background::BAND_PAGES;
+use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::stats::Counters;
 use crate::transport::{SourceRun, Taker};
 
-/// Pages that stay in reserve for faults while collectors can still recycle.
-const RESERVE_PAGES: u32 = 32;
+/// Pages that stay in the pool for faults.
+const RESERVE_PAGES: u32 = 64;
+
+/// Pages that a collector thread keeps of those it has just emptied.
+const HOT_PAGES: u32 = BAND_PAGES;
 
 /// A range that shrinks from below and grows above, in one atomic word.
 #[derive(Debug, Default)]
@@ -57,150 +65,125 @@ impl Supply {
             }
         }
     }
-
-    /// Raises the end; never lowers it.
-    fn extend(&self, bound: u32) {
-        let raise = |word| {
-            let (next, end) = Self::unpack(word);
-            (bound > end).then(|| Self::pack(next, bound))
-        };
-        // An end that is higher already is as good.
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
-    }
 }
 
 /// The supplies of staging pages of one heap.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Recycler {
     pool: Supply,
-    recycled: Supply,
+    freed: FreePages,
     new: AtomicU32,
 }
 
 impl Recycler {
+    /// For a from-space of `pages` pages.
+    pub(crate) fn new(pages: u32) -> std::io::Result<Self> {
+        Ok(Self { pool: Supply::default(), freed: FreePages::new(pages)?, new: AtomicU32::new(0) })
+    }
+
     /// In the pause: `resident` is the end of memory, everything from `plan.used` on is free.
     pub(crate) fn begin(&self, plan: Plan, resident: u32) {
         let end = resident.max(plan.used);
         self.pool.set(plan.used, end);
-        self.recycled.set(plan.dense, plan.dense);
         self.new.store(end, Ordering::Release);
     }
 
-    /// From-space pages of the compacted part below `bound` are free from now on.
-    pub(crate) fn emptied(&self, bound: u32) {
-        self.recycled.extend(bound);
+    /// A collector thread has emptied `pages`: it keeps the last of them in `run`, in exchange for
+    /// what it has left there.
+    pub(crate) fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
+        counters.pages_recycled.add(pages.end - pages.start);
+        self.add(*run);
+        let keep = (pages.end - pages.start).min(HOT_PAGES);
+        *run = SourceRun::new(SourceIndex(pages.end - keep), keep);
+        self.freed.add(pages.start..pages.end - keep);
+    }
+
+    /// Takes back what is left of a run.
+    pub(crate) fn add(&self, run: SourceRun) {
+        self.freed.add(run.next.0..run.next.0 + run.count);
     }
 
     /// Takes staging pages: `want` or fewer, at least one.
     pub(crate) fn take(&self, taker: Taker, want: u32, counters: &Counters) -> SourceRun {
+        let freed = || self.freed.take(want);
+        let pool = |keep| self.pool.take(want, keep);
         let run = match taker {
-            Taker::Collector => {
-                let run = self.recycled.take(want, 0);
-                if run.count > 0 {
-                    counters.pages_recycled.add(run.count);
-                    return run;
-                }
-                self.pool.take(want, RESERVE_PAGES)
-            }
-            Taker::Mutator => {
-                let run = self.pool.take(want, 0);
-                if run.count > 0 {
-                    return run;
-                }
-                let run = self.recycled.take(want, 0);
-                counters.pages_recycled.add(run.count);
-                run
-            }
+            Taker::Collector => freed().or_else(|| pool(RESERVE_PAGES)).or_else(|| pool(0)),
+            Taker::Mutator => pool(0).or_else(freed),
         };
-        if run.count > 0 {
-            return run;
-        }
-        let run = self.pool.take(want, 0);
-        if run.count > 0 {
-            return run;
-        }
-        counters.pages_allocated.add(want);
-        let first = self.new.fetch_add(want, Ordering::AcqRel);
-        SourceRun::new(SourceIndex(first), want)
+        run.or_else(|| {
+            counters.pages_allocated.add(want);
+            let first = self.new.fetch_add(want, Ordering::AcqRel);
+            SourceRun::new(SourceIndex(first), want)
+        })
     }
 
-    /// Takes from what is left when every page is in place.
-    pub(crate) fn take_leftover(&self, want: u32) -> SourceRun {
-        let run = self.recycled.take(want, 0);
-        if run.count > 0 { run } else { self.pool.take(want, 0) }
+    /// Takes pages that are to spare: about `keep` stay for staging. May be none.
+    pub(crate) fn take_spare(&self, want: u32, keep: u32) -> SourceRun {
+        let run = match self.freed.count() > i64::from(keep) {
+            true => self.freed.take(want),
+            false => SourceRun::EMPTY,
+        };
+        run.or_else(|| self.pool.take(want, keep))
+    }
+
+    /// Forgets the freed pages of a finished cycle.
+    pub(crate) fn clear(&self) {
+        self.freed.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
-    fn plan() -> Plan {
-        Plan { dense: 10, compact: 40, black: 80, used: 100 }
+    fn recycler(resident: u32) -> (Recycler, Counters) {
+        let recycler = Recycler::new(1000).unwrap();
+        recycler.begin(Plan { dense: 10, compact: 40, black: 80, used: 100 }, resident);
+        (recycler, Counters::default())
     }
 
-    fn pages(run: SourceRun) -> impl Iterator<Item = u32> {
-        run.next.0..run.next.0 + run.count
+    fn run(first: u32, count: u32) -> SourceRun {
+        SourceRun::new(SourceIndex(first), count)
     }
 
     #[test]
     fn the_first_fault_finds_a_page_in_the_pool() {
-        let (recycler, counters) = (Recycler::default(), Counters::default());
-        recycler.begin(plan(), 150);
-        let run = recycler.take(Taker::Mutator, 1, &counters);
-        assert_eq!(run, SourceRun::new(SourceIndex(100), 1));
+        let (recycler, counters) = recycler(150);
+        assert_eq!(recycler.take(Taker::Mutator, 1, &counters), run(100, 1));
         assert_eq!(counters.pages_allocated.get(), 0);
     }
 
     #[test]
-    fn collectors_leave_the_reserve_to_faults() {
-        let (recycler, counters) = (Recycler::default(), Counters::default());
-        recycler.begin(plan(), 140);
-        assert_eq!(recycler.take(Taker::Collector, 64, &counters).count, 140 - 100 - RESERVE_PAGES);
-        recycler.emptied(30);
-        assert_eq!(recycler.take(Taker::Collector, 64, &counters).next, SourceIndex(10));
-        recycler.emptied(20);
-        assert_eq!(recycler.take(Taker::Mutator, 1, &counters).next, SourceIndex(108));
-    }
-
-    #[test]
-    fn no_page_is_handed_out_twice_to_threads() {
-        let (recycler, counters) = (Recycler::default(), Counters::default());
-        recycler.begin(plan(), 150);
-        let taken: Vec<u32> = std::thread::scope(|scope| {
-            let takers: Vec<_> = [Taker::Collector, Taker::Mutator, Taker::Collector]
-                .into_iter()
-                .map(|taker| {
-                    let (recycler, counters) = (&recycler, &counters);
-                    scope.spawn(move || {
-                        let mut mine = Vec::new();
-                        for bound in 10..80 {
-                            recycler.emptied(bound);
-                            mine.extend(pages(recycler.take(taker, 3, counters)));
-                        }
-                        mine
-                    })
-                })
-                .collect();
-            takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect()
-        });
-        let distinct: HashSet<u32> = taken.iter().copied().collect();
-        assert_eq!(distinct.len(), taken.len());
-        let kept = counters.pages_allocated.get();
-        let beyond = taken.iter().filter(|&&page| page >= 150).count() as u64;
-        assert_eq!(beyond, kept);
-        assert!(taken.iter().all(|&page| (10..79).contains(&page) || page >= 100));
-    }
-
-    #[test]
-    fn leftovers_end() {
-        let (recycler, counters) = (Recycler::default(), Counters::default());
-        recycler.begin(plan(), 102);
-        recycler.emptied(12);
-        assert_eq!(recycler.take_leftover(64).count, 2);
-        assert_eq!(recycler.take_leftover(64).count, 2);
-        assert_eq!(recycler.take_leftover(64).count, 0);
+    fn collectors_leave_a_reserve_to_faults_while_they_can() {
+        let (recycler, counters) = recycler(100 + RESERVE_PAGES + 8);
+        assert_eq!(recycler.take(Taker::Collector, 64, &counters).count, 8);
+        recycler.emptied(10..20, &mut SourceRun::EMPTY, &counters);
+        let mut hot = SourceRun::EMPTY;
+        recycler.emptied(20..20 + HOT_PAGES + 3, &mut hot, &counters);
+        assert_eq!(hot, run(23, HOT_PAGES));
+        assert_eq!(recycler.take(Taker::Collector, 64, &counters), run(20, 3));
+        assert_eq!(recycler.take(Taker::Collector, 64, &counters).count, 64);
         assert_eq!(counters.pages_allocated.get(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_hot_run_is_not_lost() {
+        let (recycler, counters) = recycler(100);
+        let mut hot = run(10, 3);
+        recycler.emptied(13..20, &mut hot, &counters);
+        assert_eq!(hot, run(13, 7));
+        assert_eq!(recycler.take(Taker::Mutator, 8, &counters), run(10, 3));
+        recycler.add(hot);
+        assert_eq!(recycler.take_spare(64, 0), run(13, 7));
+        assert_eq!(recycler.take_spare(64, 0).count, 0);
+    }
+
+    #[test]
+    fn new_pages_come_last_and_are_counted() {
+        let (recycler, counters) = recycler(101);
+        assert_eq!(recycler.take(Taker::Mutator, 4, &counters), run(100, 1));
+        assert_eq!(recycler.take(Taker::Mutator, 4, &counters), run(101, 4));
+        assert_eq!(counters.pages_allocated.get(), 4);
     }
 }

@@ -14,6 +14,9 @@ use crate::raw::words;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::Compaction;
 
+/// How far ahead the words of the next page are fetched.
+const PREFETCH_WORDS: usize = 512;
+
 /// What became of a claim.
 #[derive(Debug)]
 pub(crate) enum Built {
@@ -46,7 +49,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 let target = self.transport.source_words(stage);
                 cpu::with_bit_counting(
                     #[inline(always)]
-                    || self.compact_page(page, plan, target, &forwarding),
+                    || self.compact_page(page, plan, target, forwarding),
                 );
                 self.counters.bytes_copied.add_bytes(size_of_val(target));
                 Built::Page(SourcePage::complete(claim, stage))
@@ -54,7 +57,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             (PageKind::Slid { from }, None) => {
                 let Some(source) = self.transport.slide_source(from) else {
                     if !self.is_empty(from, plan) {
-                        self.update_slid(from, plan, self.from_page(from), &forwarding);
+                        self.update_slid(from, plan, self.from_page(from), forwarding);
                     }
                     return Built::Settled(claim);
                 };
@@ -62,14 +65,14 @@ impl<M: ObjectModel> MovingSpace<M> {
                     return Built::Settled(claim);
                 }
                 let words = self.transport.source_words(source);
-                self.update_slid(from, plan, words, &forwarding);
+                self.update_slid(from, plan, words, forwarding);
                 self.counters.bytes_slid.add_bytes(size_of_val(words));
                 Built::Page(SourcePage::complete(claim, source))
             }
             (PageKind::Slid { from }, Some(stage)) => {
                 let target = self.transport.source_words(stage);
                 words::copy(self.from_page(from), target);
-                self.update_slid(from, plan, target, &forwarding);
+                self.update_slid(from, plan, target, forwarding);
                 self.counters.bytes_copied.add_bytes(size_of_val(target));
                 Built::Page(SourcePage::complete(claim, stage))
             }
@@ -102,26 +105,34 @@ impl<M: ObjectModel> MovingSpace<M> {
         page: PageIndex,
         plan: Plan,
         target: &[AtomicU64],
-        forwarding: &Forwarding<'_>,
+        forwarding: Forwarding<'_>,
     ) {
         let start = self.geometry.page_start(page);
         let end = (start + self.geometry.page_words_u32()).min(self.compact_words.load(Ordering::Relaxed));
         let need = (end - start) as usize;
         let FromWord(first) = self.offsets.first_word(page);
-        self.copy_live(first, plan, &target[..need]);
+        let next = self.copy_live(first, plan, &target[..need]);
         words::fill(&target[need..], 0);
+        // The next page in order is most likely built next: fetch what it begins with while this
+        // one's references are forwarded, two lines for each object so that the loads spread out.
+        let from = self.transport.from_words();
+        let end = (next as usize + PREFETCH_WORDS).min(from.len());
+        let mut ahead = from[next as usize..end].chunks(words::LINE_WORDS);
 
         let mut at = self.finish_first_object(first, &target[..need], forwarding);
         while at < need {
             let layout = self.layout(&target[at]);
             forward_slots(layout, 0, &target[at..need], forwarding);
             at += layout.words() as usize;
+            for line in ahead.by_ref().take(2) {
+                words::prefetch(&line[0]);
+            }
         }
     }
 
-    /// Copies live words from `first` on until `target` is full.
+    /// Copies live words from `first` on until `target` is full; the word after the last copied.
     #[inline(always)]
-    fn copy_live(&self, first: u32, plan: Plan, target: &[AtomicU64]) {
+    fn copy_live(&self, first: u32, plan: Plan, target: &[AtomicU64]) -> u32 {
         let from = self.transport.from_words();
         let limit = self.geometry.page_start(PageIndex(plan.black));
         let (mut word, mut filled) = (first, 0);
@@ -130,11 +141,12 @@ impl<M: ObjectModel> MovingSpace<M> {
             let run = run.min(target.len() - filled);
             words::copy(&from[word as usize..word as usize + run], &target[filled..filled + run]);
             filled += run;
-            if filled == target.len() {
-                return;
-            }
             #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
-            let next = self.live.next_live(word + run as u32, limit);
+            let end = word + run as u32;
+            if filled == target.len() {
+                return end;
+            }
+            let next = self.live.next_live(end, limit);
             word = next.expect("the summary counted the words that a page gets");
         }
     }
@@ -146,7 +158,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         &self,
         first: u32,
         target: &[AtomicU64],
-        forwarding: &Forwarding<'_>,
+        forwarding: Forwarding<'_>,
     ) -> usize {
         let (start, layout) = self.object_at(first);
         if start == first {
@@ -184,7 +196,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         from: PageIndex,
         plan: Plan,
         words: &[AtomicU64],
-        forwarding: &Forwarding<'_>,
+        forwarding: Forwarding<'_>,
     ) {
         let start = self.geometry.page_start(from);
         let end = start + self.geometry.page_words_u32();
@@ -217,7 +229,7 @@ fn forward_slots(
     layout: ObjectLayout,
     done: u32,
     words: &[AtomicU64],
-    forwarding: &Forwarding<'_>,
+    forwarding: Forwarding<'_>,
 ) {
     #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
     let window = done..layout.words().min(done.saturating_add(words.len() as u32));

@@ -18,8 +18,8 @@ use crate::transport::Compaction;
 /// Pages beyond the limit that keep their memory, so that the next cycle's first faults find some.
 const WARM_PAGES: u32 = 256;
 
-/// Pages deposited while the allocation cursor is held: some ten microseconds of work.
-const DEPOSIT_PAGES: u32 = 128;
+/// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
+const DEPOSIT_PAGES: u32 = 512;
 
 /// What free memory is filled with under zeal; not an address of any heap.
 const POISON: u64 = 0xdead_dead_dead_dead;
@@ -48,8 +48,12 @@ impl<M: ObjectModel> Collector<M> {
         self.wait_for_roots();
         cycle.compact_ns = ns(began.elapsed());
 
+        let began = Instant::now();
+        let deposited = self.deposit();
+        cycle.deposit_ns = ns(began.elapsed());
+
         let (began, began_cpu) = (Instant::now(), cpu_time());
-        self.finish(plan, resident);
+        self.finish(plan, resident, deposited);
         cycle.finish_ns = ns(began.elapsed());
         cpu.fetch_add(ns(cpu_time().saturating_sub(began_cpu)), Ordering::Relaxed);
         cycle.compaction_cpu_ns = cpu.into_inner();
@@ -128,8 +132,9 @@ impl<M: ObjectModel> Collector<M> {
         });
     }
 
-    /// Left-over pages become memory for new objects, faults end, tables are cleared.
-    fn finish(&self, plan: Plan, resident_before: u32) {
+    /// Left-over pages become memory for new objects: what the next page faults of the mutators
+    /// would otherwise have to allocate. The end of that memory, or zero.
+    fn deposit(&self) -> u32 {
         let space = &*self.core.space;
         let mut deposited = 0;
         loop {
@@ -138,14 +143,19 @@ impl<M: ObjectModel> Collector<M> {
             let want = (cursor.limit + WARM_PAGES).saturating_sub(page).min(DEPOSIT_PAGES);
             let count = match want {
                 0 => 0,
-                _ => space.transport.deposit(PageIndex(page), want, &space.counters),
+                _ => space.transport.deposit(PageIndex(page), want, 0, &space.counters),
             };
             if count == 0 {
-                break;
+                return deposited;
             }
             deposited = page + count;
             cursor.resident = deposited;
         }
+    }
+
+    /// Faults end, and what is left of the old heap is given back.
+    fn finish(&self, plan: Plan, resident_before: u32, deposited: u32) {
+        let space = &*self.core.space;
         space.gate.close();
         if let Err(error) = space.transport.close() {
             // Pages that are missing would fault for ever.
@@ -163,8 +173,7 @@ impl<M: ObjectModel> Collector<M> {
         }
         drop(cursor);
         space.transport.release(&space.counters);
-        space.clear_tables(plan);
-        space.states.reset(top.max(plan.post()));
+        space.note_stale(plan, top);
     }
 
     /// The cycle ends after marking: nothing to gain, or the kernel refused.
@@ -180,7 +189,7 @@ impl<M: ObjectModel> Collector<M> {
         plan.used = space.allocation.lock().top;
         space.clear_black();
         pause.resume();
-        space.clear_tables(plan);
+        space.note_stale(plan, plan.used);
     }
 }
 

@@ -50,6 +50,7 @@ impl<M: ObjectModel> Collector<M> {
     fn start_marking(&self) {
         let core = &*self.core;
         core.globals.clear_dropped();
+        core.space.clear_tables();
         let mutators = core.safepoints.mutators();
         // Whoever attaches from now on has no roots and needs to log old values only; nobody can
         // while the list is held.

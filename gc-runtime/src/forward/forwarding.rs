@@ -1,6 +1,6 @@
 //! Old place to new place: a pure function of the summary.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{FromWord, Geometry, ToWord};
 use crate::forward::offset_table::OffsetTable;
@@ -11,8 +11,9 @@ use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forwarding<'a> {
     geometry: Geometry,
-    live: &'a LiveBitmap,
-    offsets: &'a OffsetTable,
+    // Slices, not the tables: a loop over slots keeps them in registers.
+    live: &'a [AtomicU64],
+    before: &'a [AtomicU32],
     dense_words: u32,
     black_words: u32,
     slide_words: u32,
@@ -28,8 +29,8 @@ impl<'a> Forwarding<'a> {
         let words = geometry.page_words_u32();
         Self {
             geometry,
-            live,
-            offsets,
+            live: live.blocks(),
+            before: offsets.before(),
             dense_words: plan.dense * words,
             black_words: plan.black * words,
             slide_words: plan.slide() * words,
@@ -38,7 +39,7 @@ impl<'a> Forwarding<'a> {
 
     /// The new place of a live word.
     #[inline(always)]
-    pub(crate) fn forward(&self, word: FromWord) -> ToWord {
+    pub(crate) fn forward(self, word: FromWord) -> ToWord {
         let FromWord(word) = word;
         if word >= self.black_words {
             return ToWord(word - self.slide_words);
@@ -47,14 +48,13 @@ impl<'a> Forwarding<'a> {
             return ToWord(word);
         }
         let block = (word / BLOCK_WORDS) as usize;
-        let below = self.live.blocks()[block].load(Ordering::Relaxed)
-            & ((1 << (word % BLOCK_WORDS)) - 1);
-        ToWord(self.offsets.before(block) + below.count_ones())
+        let below = self.live[block].load(Ordering::Relaxed) & ((1 << (word % BLOCK_WORDS)) - 1);
+        ToWord(self.before[block].load(Ordering::Relaxed) + below.count_ones())
     }
 
     /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
     #[inline(always)]
-    pub(crate) fn forward_value(&self, value: u64) -> u64 {
+    pub(crate) fn forward_value(self, value: u64) -> u64 {
         match self.geometry.word_of(value) {
             Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
             None => value,

@@ -44,10 +44,10 @@ impl OffsetTable {
         })
     }
 
-    /// New place of the first live word of `block`.
+    /// New place of the first live word of each block.
     #[inline(always)]
-    pub(crate) fn before(&self, block: usize) -> u32 {
-        self.before[block].load(Ordering::Relaxed)
+    pub(crate) fn before(&self) -> &[AtomicU32] {
+        &self.before
     }
 
     /// Old place of the first word of the compacted page `page`.
@@ -115,13 +115,6 @@ impl OffsetTable {
             }
             place = end;
         }
-    }
-
-    /// Gives the memory of the table's first `pages` pages back.
-    pub(crate) fn clear(&self, geometry: Geometry, pages: u32) {
-        let blocks = pages as usize * geometry.page_words() / BLOCK_WORDS as usize;
-        self.before.release(0..blocks);
-        self.first_words.release(0..pages as usize);
     }
 }
 

@@ -93,7 +93,7 @@ impl StraddleTable {
 
     /// Forgets the entries of the first `pages` pages.
     pub(crate) fn clear(&self, pages: u32) {
-        self.entries.release(0..pages as usize * ENTRY_WORDS);
+        self.entries.clear(0..pages as usize * ENTRY_WORDS);
     }
 }
 

@@ -124,7 +124,7 @@ impl LiveBitmap {
 
     /// Forgets everything about the first `words` words.
     pub(crate) fn clear(&self, words: u32) {
-        self.blocks.release(Range { start: 0, end: words.div_ceil(BLOCK_WORDS) as usize });
+        self.blocks.clear(Range { start: 0, end: words.div_ceil(BLOCK_WORDS) as usize });
     }
 }
 

@@ -234,6 +234,10 @@ unsafe impl Zeroed for AtomicU32 {}
 // SAFETY: as above.
 unsafe impl Zeroed for AtomicU64 {}
 
+/// Tables from this size on ask for huge pages: collectors jump about in them, and every translation
+/// that is missing costs more than the access.
+const HUGE_TABLE_BYTES: usize = 2 << 20;
+
 /// A side table: a zeroed array of atomics that takes memory only where it has been touched.
 #[derive(Debug)]
 pub(crate) struct SideTable<T: Zeroed> {
@@ -248,33 +252,19 @@ impl<T: Zeroed> SideTable<T> {
         let bytes = (len * size_of::<T>()).max(1);
         let map = MmapRaw::from(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?);
         let table = Self { map, len, values: PhantomData };
-        name_range(table.map.as_ptr().expose_provenance(), table.map.len(), name);
+        let base = table.map.as_ptr().expose_provenance();
+        name_range(base, table.map.len(), name);
+        if bytes >= HUGE_TABLE_BYTES {
+            // SAFETY: advice about the table's own pages; it changes no content. A kernel without
+            // huge pages refuses it, and then pages are small.
+            let _ = unsafe { madvise(pointer(base), table.map.len(), MmapAdvise::MADV_HUGEPAGE) };
+        }
         Ok(table)
     }
 
-    /// Sets the entries of `range` to zero and gives whole pages of them back.
-    pub(crate) fn release(&self, range: std::ops::Range<usize>) {
-        let page = uffd_move::page_size();
-        let start = (range.start * size_of::<T>()).next_multiple_of(page);
-        let end = range.end * size_of::<T>() / page * page;
-        let zero = |bytes: std::ops::Range<usize>| {
-            let table = crate::raw::words::as_bytes(&self[..]);
-            for byte in &table[bytes] {
-                byte.store(0, std::sync::atomic::Ordering::Relaxed);
-            }
-        };
-        if start < end {
-            // SAFETY: the pages lie inside this table and hold atomics for which zero is valid.
-            let advised = unsafe {
-                madvise(pointer(self.map.as_ptr().expose_provenance() + start), end - start, MmapAdvise::MADV_DONTNEED)
-            };
-            if advised.is_ok() {
-                zero(range.start * size_of::<T>()..start);
-                zero(end..range.end * size_of::<T>());
-                return;
-            }
-        }
-        zero(range.start * size_of::<T>()..range.end * size_of::<T>());
+    /// Sets the entries of `range` to zero. The memory stays: it is needed again soon.
+    pub(crate) fn clear(&self, range: std::ops::Range<usize>) {
+        super::words::zero(&self[range]);
     }
 }
 

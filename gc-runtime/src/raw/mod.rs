@@ -3,7 +3,7 @@
 //! What this layer promises to everything above it:
 //! * heap memory and side tables are handed out as slices of atomics that stay mapped for as long
 //!   as their owner lives, so that reading and writing them is defined whoever else does the same;
-//! * bulk copies are bounds-checked and behave like a sequence of relaxed atomic accesses;
+//! * bulk copies are bounds-checked and never make a value that is not valid;
 //! * kernel calls that take address ranges only ever get ranges owned by this heap.
 #![allow(unsafe_code, reason = "the fence: see docs/safety.md for the inventory")]
 

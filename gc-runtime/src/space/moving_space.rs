@@ -43,9 +43,13 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) next_band: AtomicU32,
     /// All compacted pages below have been built.
     pub(crate) built: AtomicU32,
+    /// All pages of the old heap's compacted part below are emptied.
+    pub(crate) emptied_below: AtomicU32,
     /// Pages with memory behind them at the flip, and the most since.
     pub(crate) resident_before: AtomicU64,
     pub(crate) peak_resident: AtomicU64,
+    /// How many pages' side tables a finished cycle has left behind.
+    stale_pages: AtomicU32,
     black: AtomicU32,
 }
 
@@ -72,8 +76,10 @@ impl<M: ObjectModel> MovingSpace<M> {
             fault_samples: Samples::new()?,
             next_band: AtomicU32::new(0),
             built: AtomicU32::new(0),
+            emptied_below: AtomicU32::new(0),
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
+            stale_pages: AtomicU32::new(0),
             black: AtomicU32::new(NOT_BLACK),
         })
     }
@@ -149,11 +155,17 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.peak_resident.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Forgets what the cycle knew of its pages.
-    pub(crate) fn clear_tables(&self, plan: Plan) {
-        self.live.clear(self.geometry.page_start(PageIndex(plan.black)));
-        self.straddles.clear(plan.used);
-        self.offsets.clear(self.geometry, plan.black);
+    /// Notes that the side tables of a finished cycle, up to `top` pages, are of no use any more.
+    pub(crate) fn note_stale(&self, plan: Plan, top: u32) {
+        self.stale_pages.store(top.max(plan.used), Ordering::Relaxed);
+    }
+
+    /// Makes the side tables fit for the next cycle.
+    pub(crate) fn clear_tables(&self) {
+        let pages = self.stale_pages.swap(0, Ordering::Relaxed).min(self.geometry.pages);
+        self.live.clear(self.geometry.page_start(PageIndex(pages)));
+        self.straddles.clear(pages);
+        self.states.reset(pages);
     }
 }
 

@@ -122,7 +122,7 @@ fn build(
             match kind {
                 Transport::Move => {
                     let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;
-                    Box::new(Moving::new(spaces, page_bytes))
+                    Box::new(Moving::new(spaces, page_bytes).map_err(system("mapping side tables"))?)
                 }
                 Transport::Copy => {
                     let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;

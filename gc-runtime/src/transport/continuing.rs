@@ -1,6 +1,7 @@
 //! `continue`: pages are built through a second mapping and mapped by `UFFDIO_CONTINUE`.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use uffd_move::{RegisterMode, Stop};
@@ -104,8 +105,8 @@ impl PageTransport for Continuing {
         self.continue_run(page.0, count, counters);
     }
 
-    fn emptied(&self, bound: PageIndex, counters: &Counters) {
-        self.spaces.emptied(bound, counters);
+    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
+        self.spaces.emptied(pages.end, counters);
     }
 
     fn close(&self) -> io::Result<()> {

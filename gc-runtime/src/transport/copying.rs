@@ -1,6 +1,7 @@
 //! `copy`: the kernel allocates each page and copies into it; the old page is freed with madvise.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use uffd_move::Stop;
@@ -14,14 +15,16 @@ use crate::raw::map::{Reservation, SideTable};
 use crate::raw::uffd::{done, is_transient};
 use crate::stats::Counters;
 use crate::transport::anon_spaces::AnonSpaces;
-use crate::transport::{PageTransport, SourceRun, Taker};
+use crate::transport::{FAULT_CLUSTER_PAGES, PageTransport, SourceRun, Taker};
 
 /// Pages of one collector's staging block: the longest run of one request.
 const BLOCK_PAGES: u32 = 64;
 /// Staging blocks; one per collector thread is needed.
 const BLOCKS: u32 = u64::BITS;
-/// Staging pages for mutators in faults; one each, for as long as the fault lasts.
-const SINGLES: u32 = u64::BITS;
+/// Staging clusters for mutators in faults; one each, for as long as the fault lasts.
+const CLUSTERS: u32 = u64::BITS;
+/// Where the clusters begin among the staging pages.
+const FIRST_CLUSTER_PAGE: u32 = BLOCKS * BLOCK_PAGES;
 /// From-space is given back in pieces of this many pages.
 const RELEASE_PAGES: u32 = 512;
 
@@ -32,7 +35,7 @@ pub(crate) struct Copying {
     /// Staging pages; their source numbers follow those of from-space's pages.
     buffers: SideTable<AtomicU64>,
     free_blocks: AtomicU64,
-    free_singles: AtomicU64,
+    free_clusters: AtomicU64,
     zeros: SideTable<AtomicU64>,
     from_pages: u32,
     page_words: usize,
@@ -42,13 +45,13 @@ pub(crate) struct Copying {
 impl Copying {
     pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> io::Result<Self> {
         let page_words = page_bytes / size_of::<u64>();
-        let pages = (BLOCKS * BLOCK_PAGES + SINGLES) as usize;
+        let pages = (FIRST_CLUSTER_PAGE + CLUSTERS * FAULT_CLUSTER_PAGES) as usize;
         let from_pages = u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
         Ok(Self {
             spaces,
             buffers: SideTable::new(pages * page_words, c"gc staging")?,
             free_blocks: AtomicU64::new(u64::MAX),
-            free_singles: AtomicU64::new(u64::MAX),
+            free_clusters: AtomicU64::new(u64::MAX),
             zeros: SideTable::new(16 * page_words, c"gc zeros")?,
             from_pages,
             page_words,
@@ -163,7 +166,10 @@ impl PageTransport for Copying {
         if *run == SourceRun::EMPTY {
             let (buffer, count) = match taker {
                 Taker::Collector => (take_bit(&self.free_blocks) * BLOCK_PAGES, BLOCK_PAGES),
-                Taker::Mutator => (BLOCKS * BLOCK_PAGES + take_bit(&self.free_singles), 1),
+                Taker::Mutator => {
+                    let cluster = take_bit(&self.free_clusters);
+                    (FIRST_CLUSTER_PAGE + cluster * FAULT_CLUSTER_PAGES, FAULT_CLUSTER_PAGES)
+                }
             };
             *run = SourceRun::new(SourceIndex(self.from_pages + buffer), count);
         }
@@ -183,7 +189,9 @@ impl PageTransport for Copying {
         let buffer = run.begin.0 - self.from_pages;
         let (free, bit) = match taker {
             Taker::Collector => (&self.free_blocks, buffer / BLOCK_PAGES),
-            Taker::Mutator => (&self.free_singles, buffer - BLOCKS * BLOCK_PAGES),
+            Taker::Mutator => {
+                (&self.free_clusters, (buffer - FIRST_CLUSTER_PAGE) / FAULT_CLUSTER_PAGES)
+            }
         };
         free.fetch_or(1 << bit, Ordering::Release);
     }
@@ -214,15 +222,15 @@ impl PageTransport for Copying {
         }
     }
 
-    fn emptied(&self, bound: PageIndex, counters: &Counters) {
+    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
         let released = self.released.load(Ordering::Acquire);
-        if bound.0 >= released + RELEASE_PAGES
+        if pages.end >= released + RELEASE_PAGES
             && self
                 .released
-                .compare_exchange(released, bound.0, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(released, pages.end, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
-            self.discard(released, bound.0 - released, counters);
+            self.discard(released, pages.end - released, counters);
         }
     }
 

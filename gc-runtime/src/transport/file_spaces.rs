@@ -12,7 +12,6 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::os::fd::AsFd;
 
-use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::options::Fork;
@@ -105,20 +104,20 @@ impl FileSpaces {
         &self.current().view.words()[first..first + count as usize * page_words]
     }
 
-    pub(crate) fn emptied(&self, bound: PageIndex, counters: &Counters) {
+    pub(crate) fn emptied(&self, bound: u32, counters: &Counters) {
         let released = self.released.load(Ordering::Acquire);
-        if bound.0 >= released + RELEASE_PAGES
+        if bound >= released + RELEASE_PAGES
             && self
                 .released
-                .compare_exchange(released, bound.0, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(released, bound, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
             let bytes = |pages: u32| i64::from(pages) * i64::try_from(self.page_bytes).unwrap_or(i64::MAX);
             let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             counters.madvise_calls.add(1);
-            counters.pages_released.add(bound.0 - released);
+            counters.pages_released.add(bound - released);
             // Memory that stays is given back at the end of the cycle.
-            let _ = fallocate(&self.other().file, punch, bytes(released), bytes(bound.0 - released));
+            let _ = fallocate(&self.other().file, punch, bytes(released), bytes(bound - released));
         }
     }
 

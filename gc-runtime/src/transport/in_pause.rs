@@ -5,6 +5,7 @@
 //! takes from page `t` or above. One thread does it, in order.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use crate::addr::PageIndex;
@@ -92,7 +93,7 @@ impl PageTransport for InPause {
 
     fn install_zeros(&self, _page: PageIndex, _count: u32, _counters: &Counters) {}
 
-    fn emptied(&self, _bound: PageIndex, _counters: &Counters) {}
+    fn emptied(&self, _pages: Range<u32>, _run: &mut SourceRun, _counters: &Counters) {}
 
     fn resident_after(&self, top: u32, _deposited: u32, resident_before: u32) -> u32 {
         top.max(resident_before)

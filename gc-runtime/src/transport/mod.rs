@@ -19,6 +19,7 @@ pub(crate) mod choose;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use crate::addr::PageIndex;
@@ -27,6 +28,9 @@ use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::map::Reservation;
 use crate::stats::Counters;
+
+/// Pages that a fault builds and installs together, unless the transport knows better.
+pub(crate) const FAULT_CLUSTER_PAGES: u32 = 16;
 
 /// When a transport compacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,11 @@ impl SourceRun {
         Self { begin, next: begin, count }
     }
 
+    /// This run, or if it is empty another.
+    pub(crate) fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        if self.count > 0 { self } else { other() }
+    }
+
     /// Takes the first place of the run.
     pub(crate) fn pop(&mut self) -> Option<SourceIndex> {
         self.count = self.count.checked_sub(1)?;
@@ -85,6 +94,17 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
     /// Beside the mutators or in the pause.
     fn compaction(&self) -> Compaction {
         Compaction::Concurrent
+    }
+
+    /// How many neighbouring pages, a power of two, a fault builds together.
+    fn fault_cluster(&self) -> u32 {
+        FAULT_CLUSTER_PAGES
+    }
+
+    /// How many pages a fault installs at most, its own first, if the others are ready: as many as
+    /// take little longer than one.
+    fn fault_around(&self) -> u32 {
+        8
     }
 
     /// The addresses that mutators use.
@@ -132,13 +152,15 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
     /// Puts `count` pages of zeros in place, for new objects.
     fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters);
 
-    /// The old heap's compacted pages below `bound` are not needed any more.
-    fn emptied(&self, bound: PageIndex, counters: &Counters);
+    /// The old heap's compacted pages `pages` are not needed any more. The collector thread that
+    /// got so far may keep some of them in its `run`.
+    fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters);
 
-    /// All pages are in place: gives finished memory to `[page, ..limit)` for new objects, at most
-    /// `want` pages, and says how many. Zero means there is none left.
-    fn deposit(&self, page: PageIndex, want: u32, counters: &Counters) -> u32 {
-        let _ = (page, want, counters);
+    /// Puts up to `want` emptied pages, with whatever they hold, at `page` and after for new
+    /// objects, and says how many. `keep` pages of each supply stay for staging. Zero means there
+    /// is none to spare.
+    fn deposit(&self, page: PageIndex, want: u32, keep: u32, counters: &Counters) -> u32 {
+        let _ = (page, want, keep, counters);
         0
     }
 

@@ -4,7 +4,7 @@
 //! allocated, copied again or freed. A page that slides is moved from where it lies.
 
 use std::io;
-use std::sync::Mutex;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use uffd_move::{Holes, Stop};
@@ -30,18 +30,17 @@ const MAX_STALLS: u32 = 64;
 pub(crate) struct Moving {
     spaces: AnonSpaces,
     recycler: Recycler,
-    unused: Mutex<Vec<SourceRun>>,
     page_words: usize,
 }
 
 impl Moving {
-    pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> Self {
-        Self {
+    pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> io::Result<Self> {
+        let from_pages = u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
+        Ok(Self {
             spaces,
-            recycler: Recycler::default(),
-            unused: Mutex::new(Vec::new()),
+            recycler: Recycler::new(from_pages)?,
             page_words: page_bytes / size_of::<u64>(),
-        }
+        })
     }
 
     /// The page cannot change its address: copies it and drops the source.
@@ -58,6 +57,10 @@ impl Moving {
 impl PageTransport for Moving {
     fn kind(&self) -> Transport {
         Transport::Move
+    }
+
+    fn fault_around(&self) -> u32 {
+        64
     }
 
     fn heap(&self) -> &Reservation {
@@ -96,11 +99,8 @@ impl PageTransport for Moving {
         run.pop()
     }
 
-    fn give_back(&self, taker: Taker, run: SourceRun) {
-        // A mutator uses what it takes; only collectors end with a rest.
-        if taker == Taker::Collector && run.count > 0 {
-            self.unused.lock().expect("no panic while the list is held").push(run);
-        }
+    fn give_back(&self, _taker: Taker, run: SourceRun) {
+        self.recycler.add(run);
     }
 
     fn install(&self, page: PageIndex, source: SourceIndex, count: u32, counters: &Counters) {
@@ -167,21 +167,12 @@ impl PageTransport for Moving {
         }
     }
 
-    fn emptied(&self, bound: PageIndex, _counters: &Counters) {
-        self.recycler.emptied(bound.0);
+    fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
+        self.recycler.emptied(pages, run, counters);
     }
 
-    fn deposit(&self, page: PageIndex, want: u32, counters: &Counters) -> u32 {
-        let mut unused = self.unused.lock().expect("no panic while the list is held");
-        let run = match unused.pop() {
-            Some(run) if run.count > want => {
-                unused.push(SourceRun::new(SourceIndex(run.next.0 + want), run.count - want));
-                SourceRun::new(run.next, want)
-            }
-            Some(run) => run,
-            None => self.recycler.take_leftover(want),
-        };
-        drop(unused);
+    fn deposit(&self, page: PageIndex, want: u32, keep: u32, counters: &Counters) -> u32 {
+        let run = self.recycler.take_spare(want, keep);
         let AnonSpaces { heap, from, uffd, .. } = &self.spaces;
         let mut at = 0;
         while at < run.count {
@@ -209,7 +200,7 @@ impl PageTransport for Moving {
     }
 
     fn release(&self, _counters: &Counters) {
-        self.unused.lock().expect("no panic while the list is held").clear();
+        self.recycler.clear();
         self.spaces.release();
     }
 }

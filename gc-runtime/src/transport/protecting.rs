@@ -5,6 +5,7 @@
 //! has joined some of them.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -96,8 +97,8 @@ impl PageTransport for Protecting {
         self.open(page.0, count, counters);
     }
 
-    fn emptied(&self, bound: PageIndex, counters: &Counters) {
-        self.spaces.emptied(bound, counters);
+    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
+        self.spaces.emptied(pages.end, counters);
     }
 
     fn close(&self) -> io::Result<()> {
