@@ -7,8 +7,9 @@
 /// Bytes in a heap word. Objects are aligned to words and sized in words.
 pub const WORD_BYTES: usize = 8;
 
-/// The most words a heap can have: word numbers are 32 bits wide, which makes 32 GiB.
-pub(crate) const MAX_WORDS: usize = u32::MAX as usize;
+/// The most words a heap can have: 16 GiB. Word numbers have 32 bits, one of which is a mark in the
+/// offset table.
+pub(crate) const MAX_WORDS: usize = (1 << 31) - 1;
 
 /// A word of the heap as it was when the cycle's snapshot was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +127,8 @@ impl Geometry {
     #[inline(always)]
     pub(crate) fn word_of(self, value: u64) -> Option<u32> {
         let offset = value.wrapping_sub(self.base as u64);
-        if offset < u64::from(self.words) * WORD_BYTES as u64 && offset % WORD_BYTES as u64 == 0 {
+        let is_word = offset.is_multiple_of(WORD_BYTES as u64);
+        if offset < u64::from(self.words) * WORD_BYTES as u64 && is_word {
             #[expect(clippy::cast_possible_truncation, reason = "offset / 8 is below `words`")]
             Some((offset / WORD_BYTES as u64) as u32)
         } else {

@@ -139,7 +139,8 @@ impl<M: ObjectModel> HeapCore<M> {
     fn note_born(&self, start: usize, end: usize) {
         if start < end {
             let geometry = self.space.geometry;
-            let word = |address: usize| geometry.word_of(address as u64).expect("a buffer's address");
+            let word =
+                |address: usize| geometry.word_of(address as u64).expect("a buffer's address");
             // The end may be the heap's own, which is no address inside it.
             self.space.note_born(word(start), word(end - crate::addr::WORD_BYTES) + 1);
         }
@@ -180,11 +181,7 @@ impl<M: ObjectModel> HeapCore<M> {
     }
 
     /// By a running mutator: waits for `done` without keeping the collector waiting.
-    pub(crate) fn wait_safely(
-        &self,
-        mutator: &MutatorCore,
-        done: impl Fn(&ControlState) -> bool,
-    ) {
+    pub(crate) fn wait_safely(&self, mutator: &MutatorCore, done: impl Fn(&ControlState) -> bool) {
         mutator.enter_safe(&self.safepoints);
         drop(self.control.wait_until(|state| done(state) || self.broken.load(Ordering::Acquire)));
         self.leave_safe(mutator);

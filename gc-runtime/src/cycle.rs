@@ -119,7 +119,10 @@ impl<M: ObjectModel> Collector<M> {
         self.set_trigger(began.elapsed());
         self.log(&cycle);
         let core = &self.core;
-        core.stats.lock().expect("no panic while the statistics are held").finish_cycle(cycle, &core.space.counters);
+        core.stats
+            .lock()
+            .expect("no panic while the statistics are held")
+            .finish_cycle(cycle, &core.space.counters);
         if core.zeal.verify == Verify::EachCycle
             && let CheckResult::Verified(Err(error)) = self.check(Check::Verify)
         {

@@ -122,7 +122,9 @@ pub enum VerifyError {
         used_bytes: u64,
     },
     /// An object reaches beyond the memory in use, or has no header.
-    #[error("the object at {object:#x}, reached from {holder}, has header {header:#x} and cannot be")]
+    #[error(
+        "the object at {object:#x}, reached from {holder}, has header {header:#x} and cannot be"
+    )]
     BadObject {
         /// The object.
         object: u64,

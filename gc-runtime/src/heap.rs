@@ -1,37 +1,21 @@
-//! The heap: building it, joining it, looking at it.
+//! The heap: joining it, looking at it.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use uffd_move::{Event, FaultHandler, FaultSignal, HandlerThread, PageRange, SignalRoute, route};
-
-use crate::addr::{Geometry, MAX_WORDS, WORD_BYTES};
-use crate::core::{Control, HeapCore};
-use crate::cycle::Collector;
-use crate::error::{AttachError, BuildError, VerifyError};
+use crate::builder::{Delivery, HeapBuilder};
+use crate::core::HeapCore;
+use crate::error::{AttachError, VerifyError};
 use crate::forward::PageKind;
-use crate::mark::barrier::LoggedReferences;
 use crate::model::ObjectModel;
 use crate::mutator::Mutator;
-use crate::options::{FaultDelivery, Fork, Options, Transport, TransportChoice, Zeal};
-use crate::raw::fault_entry::{FaultEntry, ServeFault};
+use crate::options::Transport;
 use crate::record::Records;
-use crate::roots::{GlobalRoot, GlobalRoots};
-use crate::safepoint::Safepoints;
-use crate::space::moving_space::MovingSpace;
-use crate::stats::{HeapStats, metadata_bytes_per_mib};
-use crate::transport::choose::{Chosen, choose};
-use crate::trigger::first_trigger;
+use crate::roots::GlobalRoot;
+use crate::stats::HeapStats;
 use crate::verify::{Check, CheckResult, GraphDigest, VerifyReport};
-
-/// The most collector threads a heap can have.
-const MAX_COLLECTOR_THREADS: usize = 64;
-
-/// The smallest heap, in pages.
-const MIN_PAGES: usize = 64;
 
 /// A heap that compacts beside its program. Clones are the same heap; it ends with the last one.
 ///
@@ -51,7 +35,7 @@ const MIN_PAGES: usize = 64;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Heap<M: ObjectModel = Records> {
-    owner: Arc<Owner<M>>,
+    pub(crate) owner: Arc<Owner<M>>,
 }
 
 impl<M: ObjectModel> Clone for Heap<M> {
@@ -70,13 +54,12 @@ impl<M: ObjectModel> fmt::Debug for Heap<M> {
 }
 
 /// What ends with the heap, in this order.
-struct Owner<M: ObjectModel> {
-    collector: Mutex<Option<JoinHandle<()>>>,
-    // Dropping the deliveries waits for handlers that are at work; the space must outlive them.
-    _handler: Option<HandlerThread>,
-    _route: Option<SignalRoute>,
-    core: Arc<HeapCore<M>>,
-    reason: String,
+pub(crate) struct Owner<M: ObjectModel> {
+    pub(crate) collector: Mutex<Option<JoinHandle<()>>>,
+    // Dropping the delivery waits for handlers that are at work; the space must outlive them.
+    pub(crate) _delivery: Delivery,
+    pub(crate) core: Arc<HeapCore<M>>,
+    pub(crate) reason: String,
 }
 
 impl<M: ObjectModel> Drop for Owner<M> {
@@ -94,167 +77,11 @@ impl<M: ObjectModel> Drop for Owner<M> {
     }
 }
 
-/// Builds a [`Heap`]; see there.
-#[derive(Clone, Copy, Debug)]
-pub struct HeapBuilder<M = Records> {
-    options: Options,
-    model: M,
-}
-
 impl Heap<Records> {
     /// Starts building a heap of [`Record`](crate::Record)s.
     #[must_use]
     pub fn builder() -> HeapBuilder {
         HeapBuilder::new(Records)
-    }
-}
-
-impl<M: ObjectModel> HeapBuilder<M> {
-    /// A heap of objects that `model` describes, of 256 MiB with one collector thread.
-    pub fn new(model: M) -> Self {
-        Self { options: Options::default(), model }
-    }
-
-    /// The most memory that objects may take, in bytes; rounded up to whole pages.
-    #[must_use]
-    pub fn limit_bytes(mut self, bytes: usize) -> Self {
-        self.options.limit_bytes = bytes;
-        self
-    }
-
-    /// Threads that mark and compact, beside the one that coordinates and mostly waits.
-    #[must_use]
-    pub fn collector_threads(mut self, threads: usize) -> Self {
-        self.options.collector_threads = threads;
-        self
-    }
-
-    /// How pages are put in place.
-    #[must_use]
-    pub fn transport(mut self, choice: TransportChoice) -> Self {
-        self.options.transport = choice;
-        self
-    }
-
-    /// On which thread faults are served.
-    #[must_use]
-    pub fn fault_delivery(mut self, delivery: FaultDelivery) -> Self {
-        self.options.delivery = delivery;
-        self
-    }
-
-    /// What a forked child gets.
-    #[must_use]
-    pub fn fork(mut self, fork: Fork) -> Self {
-        self.options.fork = fork;
-        self
-    }
-
-    /// Slow checks.
-    #[must_use]
-    pub fn zeal(mut self, zeal: Zeal) -> Self {
-        self.options.zeal = zeal;
-        self
-    }
-
-    /// Builds the heap and starts its collector.
-    ///
-    /// # Errors
-    ///
-    /// | outcome | meaning | what to do |
-    /// |---|---|---|
-    /// | [`BuildError::Limit`], [`BuildError::CollectorThreads`] | the argument is out of range | the message names the range |
-    /// | [`BuildError::NoTransport`] | this kernel lacks the transport, with the reason | another, or [`TransportChoice::Auto`] |
-    /// | [`BuildError::NoDelivery`] | `mprotect` only has signals | [`FaultDelivery::Signal`] |
-    /// | [`BuildError::System`] | no addresses, no memory or no threads | the process is at its limits |
-    pub fn build(self) -> Result<Heap<M>, BuildError> {
-        let Self { options, model } = self;
-        let page_bytes = uffd_move::page_size();
-        let (min, max) = (MIN_PAGES * page_bytes, MAX_WORDS / page_bytes * page_bytes * WORD_BYTES);
-        if !(min..=max).contains(&options.limit_bytes) {
-            return Err(BuildError::Limit { limit_bytes: options.limit_bytes, min, max });
-        }
-        if !(1..=MAX_COLLECTOR_THREADS).contains(&options.collector_threads) {
-            let threads = options.collector_threads;
-            return Err(BuildError::CollectorThreads { threads, max: MAX_COLLECTOR_THREADS });
-        }
-        let system = |what| move |source| BuildError::System { what, source };
-        let pages = u32::try_from(options.limit_bytes.div_ceil(page_bytes)).expect("limited above");
-        let Chosen { transport, reason, events } = choose(&options, page_bytes)?;
-        let range = transport.heap();
-        let (base, len) = (range.base(), range.len());
-        let range = PageRange::from_bytes(base, len).expect("reservations are page-aligned");
-        let kind = transport.kind();
-        let geometry = Geometry::new(base, pages, page_bytes);
-        let space = MovingSpace::new(geometry, model, transport, first_trigger(pages));
-        let space = Arc::new(space.map_err(system("mapping side tables"))?);
-
-        let signal = match (kind, options.delivery) {
-            (Transport::Stw, _) | (_, FaultDelivery::HandlerThread) => None,
-            (Transport::Mprotect, _) => Some(FaultSignal::Segv),
-            _ => Some(FaultSignal::Bus),
-        };
-        let entry = || {
-            let serve: Arc<dyn ServeFault> = space.clone();
-            Arc::new(FaultEntry::new(serve)) as Arc<dyn FaultHandler>
-        };
-        let route = signal.map(|signal| route(signal, range, entry())).transpose();
-        let route = route.map_err(|error| BuildError::System {
-            what: "routing faults",
-            source: std::io::Error::other(error),
-        })?;
-        let handler = match events {
-            None => None,
-            Some(uffd) => {
-                let serve: Arc<dyn ServeFault> = space.clone();
-                let fd = Arc::new(uffd.events().map_err(system("reading events"))?);
-                let serve = Arc::new(move |event| {
-                    if let Event::Fault(fault) = event {
-                        serve.serve(fault.addr);
-                    }
-                });
-                Some(HandlerThread::spawn(fd, serve).map_err(system("starting the handler thread"))?)
-            }
-        };
-
-        let mut stats = HeapStats::new(kind, page_bytes, pages as usize * page_bytes);
-        stats.metadata_bytes_per_mib = metadata_bytes_per_mib(page_bytes);
-        let core = Arc::new(HeapCore {
-            space,
-            safepoints: Safepoints::default(),
-            globals: Arc::new(GlobalRoots::new().map_err(system("mapping global roots"))?),
-            logged: LoggedReferences::default(),
-            barrier_mode: AtomicU32::new(0),
-            flips: AtomicU64::new(0),
-            control: Control::default(),
-            stats: Mutex::new(stats),
-            stall_ns: AtomicU64::new(0),
-            zeal: options.zeal,
-            broken: AtomicBool::new(false),
-            owner: std::process::id(),
-        });
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(if kind == Transport::Stw { 1 } else { options.collector_threads })
-            .thread_name(|number| format!("gc-worker-{number}"))
-            .build()
-            .map_err(|error| BuildError::System {
-                what: "starting collector threads",
-                source: std::io::Error::other(error),
-            })?;
-        let collector = Collector::new(Arc::clone(&core), pool);
-        let thread = std::thread::Builder::new()
-            .name("gc-collector".to_owned())
-            .spawn(move || collector.run())
-            .map_err(system("starting the collector"))?;
-        Ok(Heap {
-            owner: Arc::new(Owner {
-                collector: Mutex::new(Some(thread)),
-                _handler: handler,
-                _route: route,
-                core,
-                reason,
-            }),
-        })
     }
 }
 
@@ -395,9 +222,9 @@ impl<M: ObjectModel> Heap<M> {
         let (top, end) = (cursor.top, cursor.resident.max(cursor.top).min(space.geometry.pages));
         drop(cursor);
         let plan = space.plan.get();
-        let kind = |page| match plan.kind(crate::addr::PageIndex(page)) {
+        let kind = |page| match space.kind(plan, crate::addr::PageIndex(page)) {
             _ if page >= top => PageUse::Free,
-            PageKind::Compacted => PageUse::Compacted,
+            PageKind::Compacted(_) => PageUse::Compacted,
             PageKind::Slid { .. } => PageUse::Slid,
             PageKind::Fresh => PageUse::Fresh,
         };

@@ -9,6 +9,7 @@
 //! threads that use the heap (`mutator`, `safepoint`, `roots`), its memory (`space`), and a cycle's
 //! three steps: what is live (`mark`), where it will be (`forward`), and moving it (`compact`, over
 //! a `transport`). `cycle` drives them; `raw` is the only unsafe code.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the page states are modelled"))]
 
 mod sync;
@@ -33,6 +34,8 @@ mod roots;
 // What memory is.
 #[cfg(not(loom))]
 mod heap;
+#[cfg(not(loom))]
+mod builder;
 #[cfg(not(loom))]
 mod core;
 #[cfg(not(loom))]
@@ -73,8 +76,9 @@ mod compact {
 #[cfg(not(loom))]
 pub use crate::{
     addr::{ObjectRef, WORD_BYTES},
+    builder::HeapBuilder,
     error::{AttachError, BuildError, OomCause, OutOfMemory, VerifyError},
-    heap::{Heap, HeapBuilder, PageUse},
+    heap::{Heap, PageUse},
     local::{Local, RootIndex},
     model::{MIN_OBJECT_WORDS, ObjectLayout, ObjectModel},
     mutator::Mutator,

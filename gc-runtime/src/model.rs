@@ -160,9 +160,11 @@ mod tests {
 
     #[test]
     fn packing_keeps_everything() {
-        for layout in
-            [ObjectLayout::leaf(2), ObjectLayout::range(u32::MAX, 1, 77), ObjectLayout::bitmap(70, 3, 1 << 63)]
-        {
+        for layout in [
+            ObjectLayout::leaf(2),
+            ObjectLayout::range(u32::MAX, 1, 77),
+            ObjectLayout::bitmap(70, 3, 1 << 63),
+        ] {
             assert_eq!(ObjectLayout::unpack(layout.pack()), layout);
             assert_ne!(layout.pack()[0], 0);
         }

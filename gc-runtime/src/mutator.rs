@@ -167,7 +167,8 @@ impl<M: ObjectModel> Mutator<M> {
             let grant = cursor.take(pages).or_else(|| {
                 // Rather a short buffer than a stall.
                 let rest = cursor.limit - cursor.top;
-                (!large && rest as usize * geometry.page_bytes() >= bytes).then(|| cursor.take(rest))?
+                (!large && rest as usize * geometry.page_bytes() >= bytes)
+                    .then(|| cursor.take(rest))?
             });
             let wants_cycle = cursor.wants_cycle();
             drop(cursor);

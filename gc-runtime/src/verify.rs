@@ -63,10 +63,12 @@ impl<M: ObjectModel> HeapCore<M> {
     fn all_roots(&self, mutators: &Mutators<'_>) -> Vec<(String, u64)> {
         let global = self.globals.collect();
         let global = global.into_iter().map(|value| ("a global root".to_owned(), value));
-        let own = mutators.iter().enumerate().flat_map(|(number, mutator): (_, &std::sync::Arc<MutatorCore>)| {
-            let roots = mutator.roots.collect();
-            roots.into_iter().map(move |value| (format!("a root of mutator {number}"), value))
-        });
+        let own = mutators.iter().enumerate().flat_map(
+            |(number, mutator): (_, &std::sync::Arc<MutatorCore>)| {
+                let roots = mutator.roots.collect();
+                roots.into_iter().map(move |value| (format!("a root of mutator {number}"), value))
+            },
+        );
         global.chain(own).collect()
     }
 
@@ -84,7 +86,11 @@ impl<M: ObjectModel> HeapCore<M> {
             report.references += 1;
             if word >= used {
                 let used_bytes = u64::from(used) * crate::addr::WORD_BYTES as u64;
-                return Err(VerifyError::OutOfBounds { holder: holder(), target: value, used_bytes });
+                return Err(VerifyError::OutOfBounds {
+                    holder: holder(),
+                    target: value,
+                    used_bytes,
+                });
             }
             if !starts.claim(word, Writers::One) {
                 return Ok(());
@@ -115,7 +121,8 @@ impl<M: ObjectModel> HeapCore<M> {
             let mut result = Ok(());
             layout.slots_in(0..layout.words(), |slot| {
                 let value = words[(word + slot) as usize].load(Ordering::Relaxed);
-                let holder = || format!("slot {slot} of the object at {:#x}", geometry.address(word));
+                let holder =
+                    || format!("slot {slot} of the object at {:#x}", geometry.address(word));
                 if result.is_ok() {
                     result = visit(&holder, value, &mut grey);
                 }

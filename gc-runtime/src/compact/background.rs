@@ -10,13 +10,7 @@ use crate::compact::source_page::Built;
 use crate::forward::Plan;
 use crate::model::ObjectModel;
 use crate::space::moving_space::MovingSpace;
-use crate::transport::{SourceRun, Taker};
-
-/// Pages of a band: built one after the other, then installed in as few system calls as possible.
-///
-/// Long enough that a request flushes all translations at once (on x86-64 from 34 pages on) instead
-/// of one by one, and that telling the other processors costs little a page.
-pub(crate) const BAND_PAGES: u32 = 512;
+use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
 impl<M: ObjectModel> MovingSpace<M> {
     /// Resets the cursors of a new compaction.
@@ -71,23 +65,20 @@ impl<M: ObjectModel> MovingSpace<M> {
     /// Tells the transport which old pages nobody needs any more.
     fn advance(&self, plan: Plan, run: &mut SourceRun) {
         let mut page = self.built.load(Ordering::Acquire);
-        while page < plan.compact
-            && matches!(
-                self.states.get(PageIndex(page)),
-                PageState::Staged(_) | PageState::Installed
-            )
-        {
+        while page < plan.compact && self.states.get(PageIndex(page)) == PageState::Installed {
             page += 1;
         }
         self.built.fetch_max(page, Ordering::AcqRel);
         let bound = if page < plan.compact {
-            self.geometry.page_of(self.offsets.first_word(PageIndex(page)).0).0
+            self.offsets.first_source(self.geometry, PageIndex(page)).0
         } else {
             plan.black
         };
         let before = self.emptied_below.fetch_max(bound, Ordering::AcqRel);
         if before < bound {
-            self.transport.emptied(before..bound, run, &self.counters);
+            // Pages that moved as a whole have left nothing behind.
+            let moved = |page| self.offsets.moves_whole(self.geometry, PageIndex(page));
+            self.transport.emptied(before..bound, &moved, run, &self.counters);
         }
     }
 

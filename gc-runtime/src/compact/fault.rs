@@ -111,7 +111,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         let page = cursor.top.max(cursor.resident);
         let want = DEPOSIT_AHEAD.min(cursor.limit - page);
         if want > 0 {
-            let count = self.transport.deposit(PageIndex(page), want, STAGING_RESERVE, &self.counters);
+            let count =
+                self.transport.deposit(PageIndex(page), want, STAGING_RESERVE, &self.counters);
             cursor.resident = page + count;
         }
     }

@@ -60,7 +60,7 @@ impl FreePages {
             let first = index * WORD_PAGES + first;
             let mut end = first + count;
             // A run that reaches the end of its word may go on in the next one.
-            while end % WORD_PAGES == 0 && end - first < want && end / WORD_PAGES < len {
+            while end.is_multiple_of(WORD_PAGES) && end - first < want && end / WORD_PAGES < len {
                 match self.take_prefix(end / WORD_PAGES, want - (end - first)) {
                     0 => break,
                     more => end += more,
@@ -84,7 +84,12 @@ impl FreePages {
             let first = bits.trailing_zeros();
             let count = (bits >> first).trailing_ones().min(want);
             let mask = u64::MAX >> (WORD_PAGES - count) << first;
-            match word.compare_exchange_weak(bits, bits & !mask, Ordering::AcqRel, Ordering::Acquire) {
+            match word.compare_exchange_weak(
+                bits,
+                bits & !mask,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Some((first, count)),
                 Err(other) => bits = other,
             }
@@ -101,7 +106,12 @@ impl FreePages {
                 return 0;
             }
             let mask = u64::MAX >> (WORD_PAGES - count);
-            match word.compare_exchange_weak(bits, bits & !mask, Ordering::AcqRel, Ordering::Acquire) {
+            match word.compare_exchange_weak(
+                bits,
+                bits & !mask,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return count,
                 Err(other) => bits = other,
             }
@@ -139,7 +149,7 @@ mod tests {
                 at += len;
             }
             for want in wants {
-                prop_assert_eq!(free.count(), naive.len() as i64);
+                prop_assert_eq!(free.count(), i64::try_from(naive.len()).unwrap());
                 let run = free.take(want);
                 prop_assert!(run.count <= want);
                 prop_assert_eq!(run.count == 0, naive.is_empty());

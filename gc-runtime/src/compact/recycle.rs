@@ -14,12 +14,11 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::compact::background::BAND_PAGES;
 use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::stats::Counters;
-use crate::transport::{SourceRun, Taker};
+use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
 /// Pages that stay in the pool for faults.
 const RESERVE_PAGES: u32 = 64;
@@ -89,11 +88,15 @@ impl Recycler {
     }
 
     /// A collector thread has emptied `pages`: it keeps the last of them in `run`, in exchange for
-    /// what it has left there.
+    /// what it has left there, if that makes the run longer.
     pub(crate) fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
         counters.pages_recycled.add(pages.end - pages.start);
-        self.add(*run);
         let keep = (pages.end - pages.start).min(HOT_PAGES);
+        if keep <= run.count {
+            self.freed.add(pages);
+            return;
+        }
+        self.add(*run);
         *run = SourceRun::new(SourceIndex(pages.end - keep), keep);
         self.freed.add(pages.start..pages.end - keep);
     }
@@ -158,7 +161,9 @@ mod tests {
     fn collectors_leave_a_reserve_to_faults_while_they_can() {
         let (recycler, counters) = recycler(100 + RESERVE_PAGES + 8);
         assert_eq!(recycler.take(Taker::Collector, 64, &counters).count, 8);
-        recycler.emptied(10..20, &mut SourceRun::EMPTY, &counters);
+        let mut kept = SourceRun::EMPTY;
+        recycler.emptied(10..20, &mut kept, &counters);
+        assert_eq!(kept, run(10, 10));
         let mut hot = SourceRun::EMPTY;
         recycler.emptied(20..20 + HOT_PAGES + 3, &mut hot, &counters);
         assert_eq!(hot, run(23, HOT_PAGES));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::{FromWord, PageIndex};
 use crate::compact::page_state::{Claim, SourceIndex, SourcePage};
+use crate::forward::offset_table::PackedPage;
 use crate::forward::{Forwarding, PageKind, Plan};
 use crate::model::{ObjectLayout, ObjectModel};
 use crate::raw::cpu;
@@ -29,8 +30,8 @@ pub(crate) enum Built {
 impl<M: ObjectModel> MovingSpace<M> {
     /// Whether building `page` needs a place from the transport.
     pub(crate) fn needs_stage(&self, plan: Plan, page: PageIndex) -> bool {
-        match plan.kind(page) {
-            PageKind::Compacted => true,
+        match self.kind(plan, page) {
+            PageKind::Compacted(_) => true,
             PageKind::Fresh => false,
             PageKind::Slid { from } => {
                 self.transport.slide_source(from).is_none()
@@ -44,12 +45,12 @@ impl<M: ObjectModel> MovingSpace<M> {
     pub(crate) fn build(&self, plan: Plan, claim: Claim, stage: Option<SourceIndex>) -> Built {
         let forwarding = Forwarding::new(self.geometry, &self.live, &self.offsets, plan);
         let page = claim.page();
-        match (plan.kind(page), stage) {
-            (PageKind::Compacted, Some(stage)) => {
+        match (self.kind(plan, page), stage) {
+            (PageKind::Compacted(packed), Some(stage)) => {
                 let target = self.transport.source_words(stage);
                 cpu::with_bit_counting(
                     #[inline(always)]
-                    || self.compact_page(page, plan, target, forwarding),
+                    || self.compact_page(packed, plan, target, forwarding),
                 );
                 self.counters.bytes_copied.add_bytes(size_of_val(target));
                 Built::Page(SourcePage::complete(claim, stage))
@@ -76,7 +77,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 self.counters.bytes_copied.add_bytes(size_of_val(target));
                 Built::Page(SourcePage::complete(claim, stage))
             }
-            (PageKind::Fresh, _) | (PageKind::Compacted, None) => {
+            (PageKind::Fresh, _) | (PageKind::Compacted(_), None) => {
                 unreachable!("only pages with content are built, and with the place they need")
             }
         }
@@ -86,6 +87,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         from == page && self.transport.compaction() == Compaction::InPause
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "a page of from-space, not a conversion")]
     fn from_page(&self, page: PageIndex) -> &[AtomicU64] {
         let first = self.geometry.page_start(page) as usize;
         &self.transport.from_words()[first..first + self.geometry.page_words()]
@@ -98,28 +100,29 @@ impl<M: ObjectModel> MovingSpace<M> {
             && self.straddles.straddler(from).is_none()
     }
 
-    /// Packs live words into `target`, which becomes the new heap's `page`.
+    /// Packs live words into `target`, a page of the new heap.
     #[inline(always)]
     fn compact_page(
         &self,
-        page: PageIndex,
+        PackedPage { first: FromWord(first), packed, tail }: PackedPage,
         plan: Plan,
         target: &[AtomicU64],
         forwarding: Forwarding<'_>,
     ) {
-        let start = self.geometry.page_start(page);
-        let end = (start + self.geometry.page_words_u32()).min(self.compact_words.load(Ordering::Relaxed));
-        let need = (end - start) as usize;
-        let FromWord(first) = self.offsets.first_word(page);
-        let next = self.copy_live(first, plan, &target[..need]);
-        words::fill(&target[need..], 0);
+        let (need, tail) = (packed as usize, tail as usize);
+        let mut next = first;
+        if need > 0 {
+            next = self.copy_live(first, plan, &target[..need]);
+        }
+        words::fill(&target[need..target.len() - tail], 0);
         // The next page in order is most likely built next: fetch what it begins with while this
         // one's references are forwarded, two lines for each object so that the loads spread out.
         let from = self.transport.from_words();
         let end = (next as usize + PREFETCH_WORDS).min(from.len());
         let mut ahead = from[next as usize..end].chunks(words::LINE_WORDS);
 
-        let mut at = self.finish_first_object(first, &target[..need], forwarding);
+        let mut at =
+            if need > 0 { self.finish_first_object(first, &target[..need], forwarding) } else { 0 };
         while at < need {
             let layout = self.layout(&target[at]);
             forward_slots(layout, 0, &target[at..need], forwarding);
@@ -128,6 +131,26 @@ impl<M: ObjectModel> MovingSpace<M> {
                 words::prefetch(&line[0]);
             }
         }
+        if tail > 0 {
+            self.copy_tail(next, tail, plan, &target[target.len() - tail..], forwarding);
+        }
+    }
+
+    /// Copies the start of an object that goes on in the island after this page: the `tail` words
+    /// from the first live one at or after `next`.
+    fn copy_tail(
+        &self,
+        next: u32,
+        tail: usize,
+        plan: Plan,
+        target: &[AtomicU64],
+        forwarding: Forwarding<'_>,
+    ) {
+        let limit = self.geometry.page_start(PageIndex(plan.black));
+        let start = self.live.next_live(next, limit).expect("an object reaches into the island");
+        let from = &self.transport.from_words()[start as usize..start as usize + tail];
+        words::copy(from, target);
+        forward_slots(self.layout(&target[0]), 0, target, forwarding);
     }
 
     /// Copies live words from `first` on until `target` is full; the word after the last copied.
@@ -225,12 +248,7 @@ impl<M: ObjectModel> MovingSpace<M> {
 
 /// Forwards the slots of one object whose word number `done` lies at `words[0]`.
 #[inline(always)]
-fn forward_slots(
-    layout: ObjectLayout,
-    done: u32,
-    words: &[AtomicU64],
-    forwarding: Forwarding<'_>,
-) {
+fn forward_slots(layout: ObjectLayout, done: u32, words: &[AtomicU64], forwarding: Forwarding<'_>) {
     #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
     let window = done..layout.words().min(done.saturating_add(words.len() as u32));
     layout.slots_in(

@@ -60,7 +60,9 @@ impl<M: ObjectModel> Collector<M> {
         cycle.peak_resident_pages = space.peak_resident.swap(0, Ordering::Relaxed);
         if let Ok(mut stats) = self.core.stats.lock() {
             stats.flip_pause_ns.saturating_record(cycle.flip_pause_ns.max(1));
-            space.fault_samples.drain(|time| stats.fault_ns.saturating_record(u64::from(time).max(1)));
+            space
+                .fault_samples
+                .drain(|time| stats.fault_ns.saturating_record(u64::from(time).max(1)));
             stats.allocation_stall_ns = self.core.stall_ns.load(Ordering::Relaxed);
         }
     }
@@ -163,8 +165,11 @@ impl<M: ObjectModel> Collector<M> {
             crate::raw::fatal::fatal("the heap could not be unregistered", errno);
         }
         let mut cursor = space.allocation.lock();
-        cursor.resident =
-            space.transport.resident_after(cursor.top, cursor.resident.max(deposited), resident_before);
+        cursor.resident = space.transport.resident_after(
+            cursor.top,
+            cursor.resident.max(deposited),
+            resident_before,
+        );
         let top = cursor.top;
         if self.core.zeal.poison == Poison::FreeMemory {
             for page in top..cursor.resident.min(space.geometry.pages) {

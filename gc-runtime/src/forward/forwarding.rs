@@ -14,7 +14,7 @@ pub(crate) struct Forwarding<'a> {
     // Slices, not the tables: a loop over slots keeps them in registers.
     live: &'a [AtomicU64],
     before: &'a [AtomicU32],
-    dense_words: u32,
+    offsets: &'a OffsetTable,
     black_words: u32,
     slide_words: u32,
 }
@@ -31,7 +31,7 @@ impl<'a> Forwarding<'a> {
             geometry,
             live: live.blocks(),
             before: offsets.before(),
-            dense_words: plan.dense * words,
+            offsets,
             black_words: plan.black * words,
             slide_words: plan.slide() * words,
         }
@@ -44,12 +44,15 @@ impl<'a> Forwarding<'a> {
         if word >= self.black_words {
             return ToWord(word - self.slide_words);
         }
-        if word < self.dense_words {
-            return ToWord(word);
-        }
         let block = (word / BLOCK_WORDS) as usize;
-        let below = self.live[block].load(Ordering::Relaxed) & ((1 << (word % BLOCK_WORDS)) - 1);
-        ToWord(self.before[block].load(Ordering::Relaxed) + below.count_ones())
+        let (entry, bits) =
+            (self.before[block].load(Ordering::Relaxed), self.live[block].load(Ordering::Relaxed));
+        if OffsetTable::is_packed(entry) {
+            let below = bits & ((1 << (word % BLOCK_WORDS)) - 1);
+            ToWord(entry + below.count_ones())
+        } else {
+            self.offsets.special(entry, bits, word % BLOCK_WORDS)
+        }
     }
 
     /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.

@@ -5,8 +5,9 @@
 //! [offset table](offset_table)) plus the live words before it inside the block (a population
 //! count in the live bitmap). Nothing is stored in objects.
 //!
-//! Departures: a *dense prefix* keeps its place, dead words and all; objects born while the cycle
-//! runs slide as whole pages, so that their new address is a subtraction; and what is needed to
+//! Departures: runs of dense pages, *islands*, move by whole pages, dead words and all, so that
+//! nothing in them is copied; objects born while the cycle runs slide as whole pages too, so that
+//! their new address is a subtraction; and what is needed to
 //! rebuild a page that starts inside an object is recorded [while marking](straddle), because the
 //! page that holds the object's header may be gone by then.
 

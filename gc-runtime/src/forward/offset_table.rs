@@ -1,10 +1,18 @@
-//! The summary: live words before each block, and where each compacted page begins.
+//! The summary: where each block goes, what each page of the new heap is made of, and which pages
+//! keep their content.
+//!
+//! A run of pages that are live enough is an *island*: it moves by a whole number of pages, so that
+//! nothing in it is copied. What comes before an island is padded up to the page at which the
+//! island begins; if an object reaches into the island from before, the padding comes before that
+//! object. The dense prefix is the island that moves by zero pages.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::addr::{FromWord, Geometry, PageIndex};
+use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
+use crate::forward::straddle::StraddleTable;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
 use crate::raw::map::SideTable;
 
@@ -14,12 +22,51 @@ use crate::raw::map::SideTable;
 /// measuring memory on phones.
 pub(crate) const DENSE_PERCENT: u64 = 95;
 
-/// New place of the first live word of each block (0.8 % of the heap), and old place of the first
-/// word of each compacted page.
+/// A page is dense enough for an island if at least this share of its words is live, in percent.
+pub(crate) const ISLAND_PERCENT: u64 = 90;
+
+/// The least pages of an island: its padding is half a page on average.
+pub(crate) const ISLAND_PAGES: usize = 4;
+
+/// Marks a block that is not simply packed. The rest of the entry is, if its low six bits are zero,
+/// the block's new place; otherwise they are the word in the block before which the padding comes,
+/// and the bits above are a number in the table of splits.
+const SPECIAL: u32 = 1 << 31;
+const SPLIT_MASK: u32 = BLOCK_WORDS - 1;
+
+/// Marks a page of the new heap that is a whole page of the old one.
+const WHOLE_PAGE: u32 = 1 << 31;
+
+/// Where blocks go (0.8 % of the heap), and what pages are made of.
 #[derive(Debug)]
 pub(crate) struct OffsetTable {
     before: SideTable<AtomicU32>,
+    /// New places of the two parts of a block with padding in it.
+    splits: SideTable<AtomicU64>,
     first_words: SideTable<AtomicU32>,
+    /// Words packed from the page's first word (high half) and words at the page's end that belong
+    /// to an object reaching into the next page (low half), where there is padding.
+    extents: SideTable<AtomicU32>,
+}
+
+/// What a page of the new heap, below the objects born in this cycle, is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageSource {
+    /// A whole page of the old heap.
+    Whole(PageIndex),
+    /// Live words.
+    Packed(PackedPage),
+}
+
+/// Live words from `first` on, padding, and the start of an object that goes on in the next page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackedPage {
+    /// The first word in the old heap.
+    pub(crate) first: FromWord,
+    /// Live words packed from there; all the page holds, or up to the padding.
+    pub(crate) packed: u32,
+    /// Words at the end of the page, after the padding.
+    pub(crate) tail: u32,
 }
 
 /// What the summary found.
@@ -27,37 +74,108 @@ pub(crate) struct OffsetTable {
 pub(crate) struct Summary {
     /// Pages of the dense prefix.
     pub(crate) dense: u32,
-    /// End of the compacted pages.
+    /// End of the pages below the objects born in this cycle.
     pub(crate) compact: u32,
-    /// End of the compacted words; the rest of the last page is empty.
+    /// End of the words there; the rest of the last page is empty.
     pub(crate) words: u32,
     /// Live words below the objects born in this cycle.
     pub(crate) live_words: u64,
 }
 
+/// Padding in a page of the old heap: `words` come before the word `at`.
+#[derive(Clone, Copy, Debug)]
+struct Padding {
+    at: u32,
+    words: u32,
+    split: u32,
+}
+
+/// Where a page's live words go, if they are packed.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Packed { start: u32, padding: Option<Padding> },
+    Whole { start: u32 },
+}
+
 impl OffsetTable {
     pub(crate) fn new(geometry: Geometry) -> std::io::Result<Self> {
         let blocks = geometry.words.div_ceil(BLOCK_WORDS) as usize;
+        let pages = geometry.pages as usize;
         Ok(Self {
             before: SideTable::new(blocks, c"gc offset table")?,
-            first_words: SideTable::new(geometry.pages as usize, c"gc first words")?,
+            splits: SideTable::new(pages / ISLAND_PAGES + 1, c"gc splits")?,
+            first_words: SideTable::new(pages, c"gc first words")?,
+            extents: SideTable::new(pages, c"gc extents")?,
         })
     }
 
-    /// New place of the first live word of each block.
+    /// Where each block goes.
     #[inline(always)]
     pub(crate) fn before(&self) -> &[AtomicU32] {
         &self.before
     }
 
-    /// Old place of the first word of the compacted page `page`.
+    /// Whether a block's entry says that its live words are packed, which most are.
+    #[inline(always)]
+    pub(crate) fn is_packed(entry: u32) -> bool {
+        entry & SPECIAL == 0
+    }
+
+    /// The new place of word `offset` of a block whose entry is special.
+    pub(crate) fn special(&self, entry: u32, bits: u64, offset: u32) -> ToWord {
+        let value = entry & !SPECIAL;
+        let at = value & SPLIT_MASK;
+        if at == 0 {
+            return ToWord(value + offset);
+        }
+        let split = self.splits[(value / BLOCK_WORDS) as usize].load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
+        let (low, high) = (split as u32, (split >> 32) as u32);
+        if offset < at {
+            ToWord(low + (bits & ((1 << offset) - 1)).count_ones())
+        } else {
+            ToWord(high + (offset - at))
+        }
+    }
+
+    /// Whether a page of the old heap moves as a whole.
+    pub(crate) fn moves_whole(&self, geometry: Geometry, page: PageIndex) -> bool {
+        let block = geometry.page_start(page) / BLOCK_WORDS;
+        let entry = self.before[block as usize].load(Ordering::Relaxed);
+        !Self::is_packed(entry) && entry & SPLIT_MASK == 0
+    }
+
+    /// What a page of the new heap is made of; `end` is the end of the packed words.
     #[inline]
-    pub(crate) fn first_word(&self, page: PageIndex) -> FromWord {
-        FromWord(self.first_words[page.index()].load(Ordering::Relaxed))
+    pub(crate) fn source(&self, geometry: Geometry, page: PageIndex, end: u32) -> PageSource {
+        let first = self.first_words[page.index()].load(Ordering::Relaxed);
+        if first & WHOLE_PAGE != 0 {
+            return PageSource::Whole(PageIndex(first & !WHOLE_PAGE));
+        }
+        let extent = self.extents[page.index()].load(Ordering::Relaxed);
+        let (packed, tail) = match extent {
+            0 => (geometry.page_words_u32().min(end - geometry.page_start(page)), 0),
+            _ => (extent >> 16, extent & 0xffff),
+        };
+        PageSource::Packed(PackedPage { first: FromWord(first), packed, tail })
+    }
+
+    /// The first page of the old heap that a page of the new heap takes from.
+    pub(crate) fn first_source(&self, geometry: Geometry, page: PageIndex) -> PageIndex {
+        match self.source(geometry, page, u32::MAX) {
+            PageSource::Whole(from) => from,
+            PageSource::Packed(packed) => geometry.page_of(packed.first.0),
+        }
     }
 
     /// Fills the table for the first `black` pages, in parallel on the caller's rayon pool.
-    pub(crate) fn summarise(&self, geometry: Geometry, live: &LiveBitmap, black: u32) -> Summary {
+    pub(crate) fn summarise(
+        &self,
+        geometry: Geometry,
+        live: &LiveBitmap,
+        straddles: &StraddleTable,
+        black: u32,
+    ) -> Summary {
         let page_blocks = geometry.page_words() / BLOCK_WORDS as usize;
         let blocks = live.blocks();
         let live_words: Vec<u32> = (0..black as usize)
@@ -71,51 +189,140 @@ impl OffsetTable {
             .collect();
         let dense = dense_prefix(&live_words, geometry.page_words_u32());
         let total: u64 = live_words.iter().map(|&words| u64::from(words)).sum();
-
-        let mut next = dense * geometry.page_words_u32();
-        let starts: Vec<u32> = live_words[dense as usize..]
-            .iter()
-            .map(|&words| {
-                let start = next;
-                next += words;
-                start
-            })
-            .collect();
-        starts.into_par_iter().with_min_len(256).enumerate().for_each(|(page, start)| {
-            let first = (dense as usize + page) * page_blocks;
-            self.fill_page(geometry, blocks, first..first + page_blocks, start);
+        self.extents.clear(0..black as usize);
+        let (targets, end) = self.place(geometry, straddles, &live_words, dense);
+        targets.into_par_iter().with_min_len(256).enumerate().for_each(|(page, target)| {
+            self.fill_page(geometry, blocks, page * page_blocks..(page + 1) * page_blocks, target);
         });
-        Summary {
-            dense,
-            compact: geometry.pages_for(next),
-            words: next,
-            live_words: total,
-        }
+        Summary { dense, compact: geometry.pages_for(end), words: end, live_words: total }
     }
 
-    fn fill_page(
+    /// Decides where each page's words go, in order; the end of all of them.
+    fn place(
         &self,
         geometry: Geometry,
-        live: &[std::sync::atomic::AtomicU64],
-        blocks: std::ops::Range<usize>,
-        start: u32,
-    ) {
+        straddles: &StraddleTable,
+        live_words: &[u32],
+        dense: u32,
+    ) -> (Vec<Target>, u32) {
         let page_words = geometry.page_words_u32();
-        let mut place = start;
-        for index in blocks {
-            let bits = live[index].load(Ordering::Relaxed);
-            self.before[index].store(place, Ordering::Relaxed);
-            let end = place + bits.count_ones();
-            let boundary = place.next_multiple_of(page_words);
-            if boundary < end {
-                let word = index_of_live(bits, boundary - place);
-                #[expect(clippy::cast_possible_truncation, reason = "word numbers are 32 bits")]
-                let from = index as u32 * BLOCK_WORDS + word;
-                self.first_words[(boundary / page_words) as usize].store(from, Ordering::Relaxed);
+        let start_of = |page: usize| geometry.page_start(PageIndex(index32(page)));
+        let mut targets: Vec<Target> =
+            (0..dense as usize).map(|page| Target::Whole { start: start_of(page) }).collect();
+        let mut next = start_of(dense as usize);
+        let mut splits = 0;
+        while targets.len() < live_words.len() {
+            let page = targets.len();
+            let island = island_at(&live_words[page..], page_words);
+            if island < ISLAND_PAGES {
+                targets.push(Target::Packed { start: next, padding: None });
+                next += live_words[page];
+                continue;
             }
-            place = end;
+            let start = next.next_multiple_of(page_words);
+            if start != next {
+                // Padding comes before the object that reaches into the island, if there is one:
+                // its words must stay neighbours.
+                let island_start = start_of(page);
+                let at = straddles
+                    .straddler(PageIndex(index32(page)))
+                    .map_or(island_start, |straddler| straddler.start);
+                let tail = island_start - at;
+                self.note_padding(geometry, at, next - tail, start, tail);
+                if tail != 0
+                    && let Some(Target::Packed { padding, .. }) = targets.last_mut()
+                {
+                    *padding = Some(Padding { at, words: start - next, split: splits });
+                    splits += 1;
+                }
+            }
+            next = start;
+            for _ in 0..island {
+                targets.push(Target::Whole { start: next });
+                next += page_words;
+            }
+        }
+        (targets, next)
+    }
+
+    /// Notes for the pages of the new heap around padding what they hold: packed words end at
+    /// `place`, the island starts at `island`, and `tail` words, from `at` on, come right before.
+    fn note_padding(&self, geometry: Geometry, at: u32, place: u32, island: u32, tail: u32) {
+        let page_words = geometry.page_words_u32();
+        let (page, packed) = (place / page_words, place % page_words);
+        let tail_page = island / page_words - 1;
+        let note = |page: u32, packed: u32, tail: u32| {
+            self.extents[page as usize].store(packed << 16 | tail, Ordering::Relaxed);
+        };
+        if tail == 0 {
+            note(page, packed, 0);
+        } else if page == tail_page {
+            note(page, packed, tail);
+        } else {
+            note(page, packed, 0);
+            note(tail_page, 0, tail);
+        }
+        if tail != 0 && (page != tail_page || packed == 0) {
+            self.first_words[tail_page as usize].store(at, Ordering::Relaxed);
         }
     }
+
+    fn fill_page(&self, geometry: Geometry, live: &[AtomicU64], blocks: Range<usize>, target: Target) {
+        let page_words = geometry.page_words_u32();
+        let (mut place, padding) = match target {
+            Target::Packed { start, padding } => (start, padding),
+            Target::Whole { start } => {
+                for (entry, block) in self.before[blocks.clone()].iter().zip(0u32..) {
+                    entry.store(SPECIAL | (start + block * BLOCK_WORDS), Ordering::Relaxed);
+                }
+                let from = index32(blocks.start) * BLOCK_WORDS / page_words;
+                self.first_words[(start / page_words) as usize]
+                    .store(WHOLE_PAGE | from, Ordering::Relaxed);
+                return;
+            }
+        };
+        for index in blocks {
+            let bits = live[index].load(Ordering::Relaxed);
+            let first = index32(index) * BLOCK_WORDS;
+            let split = padding.filter(|padding| padding.at / BLOCK_WORDS == index32(index));
+            let Some(padding) = split else {
+                self.before[index].store(place, Ordering::Relaxed);
+                place = self.note_first_word(page_words, first, bits, place);
+                continue;
+            };
+            let offset = padding.at % BLOCK_WORDS;
+            let low = bits & ((1 << offset) - 1);
+            let before_padding = self.note_first_word(page_words, first, low, place);
+            let high = before_padding + padding.words;
+            let entry = match offset {
+                0 => high,
+                _ => {
+                    let split = u64::from(place) | u64::from(high) << 32;
+                    self.splits[padding.split as usize].store(split, Ordering::Relaxed);
+                    SPECIAL | padding.split * BLOCK_WORDS | offset
+                }
+            };
+            self.before[index].store(entry, Ordering::Relaxed);
+            place = high + (bits & !low).count_ones();
+        }
+    }
+
+    /// Notes which word begins a page of the new heap, if one begins among the live words `bits` of
+    /// the block at `first`, the first of which goes to `place`. The place after them.
+    fn note_first_word(&self, page_words: u32, first: u32, bits: u64, place: u32) -> u32 {
+        let end = place + bits.count_ones();
+        let boundary = place.next_multiple_of(page_words);
+        if boundary < end {
+            let word = first + index_of_live(bits, boundary - place);
+            self.first_words[(boundary / page_words) as usize].store(word, Ordering::Relaxed);
+        }
+        end
+    }
+}
+
+/// A page or block number; they have 32 bits.
+fn index32(index: usize) -> u32 {
+    u32::try_from(index).expect("a heap has fewer than 2^32 pages and blocks")
 }
 
 /// Position of the `n`th set bit, counted from zero.
@@ -124,6 +331,12 @@ fn index_of_live(mut bits: u64, n: u32) -> u32 {
         bits &= bits - 1;
     }
     bits.trailing_zeros()
+}
+
+/// How many pages from the first on are dense enough for an island.
+fn island_at(live_words: &[u32], page_words: u32) -> usize {
+    let is_dense = |&&live: &&u32| u64::from(live) * 100 >= u64::from(page_words) * ISLAND_PERCENT;
+    live_words.iter().take_while(is_dense).count()
 }
 
 /// The longest prefix that is dense as a whole and does not end in pages that are not.
@@ -145,7 +358,9 @@ mod tests {
     use super::*;
     use crate::forward::{Forwarding, Plan};
     use crate::mark::live_bitmap::Writers;
+    use crate::model::ObjectLayout;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn the_dense_prefix_ends_in_a_dense_page() {
@@ -155,54 +370,83 @@ mod tests {
         assert_eq!(dense_prefix(&[], 512), 0);
     }
 
+    /// Gaps and sizes: scattered objects, and now and then a dense stretch.
+    fn stretches() -> impl Strategy<Value = Vec<(u32, u32)>> {
+        let scattered = proptest::collection::vec((0u32..1200, 2u32..900), 1..20);
+        let dense = proptest::collection::vec((0u32..3, 2u32..400), 1..40);
+        proptest::collection::vec(prop_oneof![scattered, dense], 1..8)
+            .prop_map(|parts| parts.into_iter().flatten().collect())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, .. ProptestConfig::default() })]
         #[test]
-        fn forwarding_equals_naive_compaction(
-            objects in proptest::collection::vec((0u32..1200, 2u32..900), 1..120),
-            dense_start in any::<bool>(),
-        ) {
-            let geometry = Geometry::new(1 << 30, 128, 4096);
+        fn every_live_word_goes_where_its_page_takes_it_from(objects in stretches()) {
+            let geometry = Geometry::new(1 << 30, 160, 4096);
             let live = LiveBitmap::new(geometry.words).unwrap();
+            let straddles = StraddleTable::new(geometry.pages).unwrap();
             let table = OffsetTable::new(geometry).unwrap();
-            let mut starts = Vec::new();
+            let mut placed = Vec::new();
             let mut at = 0;
-            if dense_start {
-                live.fill(0, 3 * 512, Writers::One);
-                starts.push((0, 3 * 512));
-                at = 3 * 512;
-            }
             for (gap, words) in objects {
                 if at + gap + words > geometry.words { break; }
                 at += gap;
                 live.fill(at, words, Writers::One);
-                starts.push((at, words));
+                straddles.note_object(geometry, at, ObjectLayout::leaf(words));
+                placed.push((at, words));
                 at += words;
             }
             let black = geometry.pages_for(at);
-            let summary = table.summarise(geometry, &live, black);
+            let summary = table.summarise(geometry, &live, &straddles, black);
             let plan = Plan { dense: summary.dense, compact: summary.compact, black, used: black };
             let forwarding = Forwarding::new(geometry, &live, &table, plan);
-            let dense_words = summary.dense * 512;
-            // The naive twin: walk the objects' words in order and count.
-            let mut expected = dense_words;
-            let mut first_of_page = std::collections::HashMap::new();
-            let mut total = 0u64;
-            for &(start, words) in &starts {
-                for word in start..start + words {
-                    total += 1;
-                    let to = if word < dense_words { word } else {
-                        if expected % 512 == 0 { first_of_page.insert(expected / 512, word); }
-                        expected += 1;
-                        expected - 1
-                    };
-                    prop_assert_eq!(forwarding.forward(FromWord(word)).0, to);
+
+            // Objects stay whole, in order, and never move up.
+            let mut last_end = 0;
+            let mut expected = BTreeMap::new();
+            for &(start, words) in &placed {
+                let ToWord(to) = forwarding.forward(FromWord(start));
+                prop_assert!(to <= start, "{} moved up to {}", start, to);
+                prop_assert!(to >= last_end, "{} overlaps its predecessor", start);
+                for word in 0..words {
+                    prop_assert_eq!(forwarding.forward(FromWord(start + word)).0, to + word);
+                    expected.insert(to + word, start + word);
+                }
+                last_end = to + words;
+            }
+            prop_assert!(last_end <= summary.words);
+            prop_assert_eq!(summary.live_words, expected.len() as u64);
+            prop_assert_eq!(summary.compact, summary.words.div_ceil(512));
+
+            // What each page takes, word by word, is what goes there.
+            let is_live = |word: u32| live.next_live(word, word + 1).is_some();
+            let mut taken = BTreeMap::new();
+            for page in (0..summary.compact).map(PageIndex) {
+                let start = geometry.page_start(page);
+                match table.source(geometry, page, summary.words) {
+                    PageSource::Whole(from) => {
+                        prop_assert!(table.moves_whole(geometry, from));
+                        let from = geometry.page_start(from);
+                        taken.extend((0..512).filter(|word| is_live(from + word)).map(|word| (start + word, from + word)));
+                    }
+                    PageSource::Packed(PackedPage { first, packed, tail }) => {
+                        let mut word = first.0;
+                        for place in start..start + packed {
+                            word = live.next_live(word, geometry.words).expect("enough live words");
+                            taken.insert(place, word);
+                            word += 1;
+                        }
+                        if tail > 0 {
+                            let PageSource::Whole(next) = table.source(geometry, page.plus(1), summary.words) else {
+                                panic!("a tail comes before an island");
+                            };
+                            let island = geometry.page_start(next);
+                            taken.extend((0..tail).map(|word| (start + 512 - tail + word, island - tail + word)));
+                        }
+                    }
                 }
             }
-            prop_assert_eq!(summary.live_words, total);
-            prop_assert_eq!(summary.compact, expected.div_ceil(512));
-            for (page, word) in first_of_page {
-                prop_assert_eq!(table.first_word(PageIndex(page)).0, word);
-            }
+            prop_assert_eq!(taken, expected);
         }
     }
 }

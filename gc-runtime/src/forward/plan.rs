@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::addr::PageIndex;
+use crate::forward::offset_table::PackedPage;
 
 /// The outcome of the summary and the flip, in pages.
 ///
@@ -33,7 +34,7 @@ pub(crate) enum PageKind {
         from: PageIndex,
     },
     /// Live words from one or more pages, packed.
-    Compacted,
+    Compacted(PackedPage),
     /// Zeros: memory for new objects.
     Fresh,
 }
@@ -47,19 +48,6 @@ impl Plan {
     /// By how many pages the objects born in this cycle move down.
     pub(crate) fn slide(self) -> u32 {
         self.black - self.compact
-    }
-
-    /// How `page` of the new heap comes about.
-    pub(crate) fn kind(self, page: PageIndex) -> PageKind {
-        if page.0 < self.dense {
-            PageKind::Slid { from: page }
-        } else if page.0 < self.compact {
-            PageKind::Compacted
-        } else if page.0 < self.post() {
-            PageKind::Slid { from: page.plus(self.slide()) }
-        } else {
-            PageKind::Fresh
-        }
     }
 }
 
@@ -97,25 +85,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_has_one_kind() {
+    fn new_objects_slide_by_what_was_compacted() {
         let plan = Plan { dense: 2, compact: 5, black: 9, used: 12 };
-        assert_eq!(plan.post(), 8);
-        let kinds: Vec<_> = (0..10).map(|page| plan.kind(PageIndex(page))).collect();
-        let slid = |from| PageKind::Slid { from: PageIndex(from) };
-        assert_eq!(
-            kinds,
-            [
-                slid(0),
-                slid(1),
-                PageKind::Compacted,
-                PageKind::Compacted,
-                PageKind::Compacted,
-                slid(9),
-                slid(10),
-                slid(11),
-                PageKind::Fresh,
-                PageKind::Fresh
-            ]
-        );
+        assert_eq!((plan.post(), plan.slide()), (8, 4));
     }
 }

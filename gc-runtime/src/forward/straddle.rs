@@ -81,9 +81,7 @@ impl StraddleTable {
 
     /// Where the objects on `page` end; zero if none was noted.
     pub(crate) fn walk_end(&self, page: PageIndex) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "the high half")]
-        let end = (self.entry(page)[0].load(Ordering::Relaxed) >> 32) as u32;
-        end
+        (self.entry(page)[0].load(Ordering::Relaxed) >> 32) as u32
     }
 
     fn entry(&self, page: PageIndex) -> &[AtomicU64; ENTRY_WORDS] {

@@ -64,14 +64,17 @@ impl LiveBitmap {
         let or = |index: usize, mask: u64| {
             let block = &self.blocks[index];
             match writers {
-                Writers::One => block.store(block.load(Ordering::Relaxed) | mask, Ordering::Relaxed),
+                Writers::One => {
+                    block.store(block.load(Ordering::Relaxed) | mask, Ordering::Relaxed);
+                }
                 Writers::Many => {
                     block.fetch_or(mask, Ordering::Relaxed);
                 }
             }
         };
         let last = first + (words - 1);
-        let (first_block, last_block) = ((first / BLOCK_WORDS) as usize, (last / BLOCK_WORDS) as usize);
+        let (first_block, last_block) =
+            ((first / BLOCK_WORDS) as usize, (last / BLOCK_WORDS) as usize);
         let head = u64::MAX << (first % BLOCK_WORDS);
         let tail = u64::MAX >> (BLOCK_WORDS - 1 - last % BLOCK_WORDS);
         if first_block == last_block {
@@ -89,7 +92,8 @@ impl LiveBitmap {
     #[inline]
     pub(crate) fn next_live(&self, word: u32, end: u32) -> Option<u32> {
         let mut index = word / BLOCK_WORDS;
-        let mut bits = self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
+        let mut bits =
+            self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
         loop {
             let base = index * BLOCK_WORDS;
             if base >= end {
@@ -108,7 +112,8 @@ impl LiveBitmap {
     #[inline]
     pub(crate) fn run_end(&self, word: u32, end: u32) -> u32 {
         let mut index = word / BLOCK_WORDS;
-        let mut dead = !self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
+        let mut dead =
+            !self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
         loop {
             let base = index * BLOCK_WORDS;
             if base >= end {

@@ -31,8 +31,12 @@ pub(crate) fn trace<M: ObjectModel>(
     pool.broadcast(|_| {
         let worker = workers.lock().expect("no panic while taking a deque").pop();
         let worker = worker.expect("a deque for each thread");
-        let mut tracer =
-            Tracer { space, writers, black: space.black_word(), list: Worklist::new(&sharing, worker) };
+        let mut tracer = Tracer {
+            space,
+            writers,
+            black: space.black_word(),
+            list: Worklist::new(&sharing, worker),
+        };
         tracer.run(logged);
     });
 }

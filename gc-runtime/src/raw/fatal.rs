@@ -7,9 +7,7 @@ pub(crate) fn fatal(what: &str, errno: i32) -> ! {
     let mut rest = errno.unsigned_abs();
     loop {
         at -= 1;
-        #[expect(clippy::cast_possible_truncation, reason = "a decimal digit")]
-        let digit = b'0' + (rest % 10) as u8;
-        digits[at] = digit;
+        digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;

@@ -10,7 +10,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
+use nix::sys::mman::{
+    MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
+};
 
 /// What a thread may do with a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +52,10 @@ impl Reservation {
     /// Reserves `len` bytes of addresses aligned to `align` (both multiples of the page size),
     /// without memory behind them.
     pub(crate) fn new(len: usize, align: usize, name: &CStr) -> io::Result<Self> {
-        let span = len.checked_add(align).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-        let span_size = NonZeroUsize::new(span).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let span =
+            len.checked_add(align).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        let span_size =
+            NonZeroUsize::new(span).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         // SAFETY: without MAP_FIXED the kernel picks addresses nobody uses.
         let start = unsafe {
             mmap_anonymous(

@@ -39,7 +39,9 @@ pub(crate) struct Allocation {
 
 impl Allocation {
     pub(crate) fn new(limit: u32, trigger: u32) -> Self {
-        Self { cursor: Mutex::new(Cursor { top: 0, resident: 0, limit, trigger, allocated_since: 0 }) }
+        Self {
+            cursor: Mutex::new(Cursor { top: 0, resident: 0, limit, trigger, allocated_since: 0 }),
+        }
     }
 
     /// Holds the cursor still.
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn grants_know_how_much_of_them_is_dirty() {
-        let mut cursor = Cursor { top: 10, resident: 15, limit: 30, trigger: 20, allocated_since: 0 };
+        let mut cursor =
+            Cursor { top: 10, resident: 15, limit: 30, trigger: 20, allocated_since: 0 };
         assert_eq!(cursor.take(4), Some(Grant { first: PageIndex(10), pages: 4, dirty: 4 }));
         assert_eq!(cursor.take(4), Some(Grant { first: PageIndex(14), pages: 4, dirty: 1 }));
         assert!(!cursor.wants_cycle());

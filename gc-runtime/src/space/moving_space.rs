@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{Geometry, PageIndex};
 use crate::compact::page_state::PageStates;
-use crate::forward::offset_table::OffsetTable;
+use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
-use crate::forward::{Forwarding, Plan, PlanCell};
+use crate::forward::{Forwarding, PageKind, Plan, PlanCell};
 use crate::mark::live_bitmap::LiveBitmap;
 use crate::model::{ObjectLayout, ObjectModel};
 use crate::raw::map::SideTable;
@@ -100,6 +100,22 @@ impl<M: ObjectModel> MovingSpace<M> {
     #[inline(always)]
     pub(crate) fn layout(&self, header: &AtomicU64) -> ObjectLayout {
         self.model.layout(header.load(Ordering::Relaxed))
+    }
+
+    /// How a page of the new heap comes about.
+    #[inline]
+    pub(crate) fn kind(&self, plan: Plan, page: PageIndex) -> PageKind {
+        if page.0 < plan.compact {
+            let end = self.compact_words.load(Ordering::Relaxed);
+            match self.offsets.source(self.geometry, page, end) {
+                PageSource::Whole(from) => PageKind::Slid { from },
+                PageSource::Packed(packed) => PageKind::Compacted(packed),
+            }
+        } else if page.0 < plan.post() {
+            PageKind::Slid { from: page.plus(plan.slide()) }
+        } else {
+            PageKind::Fresh
+        }
     }
 
     /// Forwarding by the current plan.

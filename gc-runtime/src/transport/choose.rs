@@ -55,7 +55,8 @@ fn automatic(options: &Options) -> (Transport, String) {
     for kind in [Transport::Move, Transport::Copy] {
         match missing(kind, options) {
             None => {
-                let reason = if reasons.is_empty() { "the kernel has it".to_owned() } else { reasons };
+                let reason =
+                    if reasons.is_empty() { "the kernel has it".to_owned() } else { reasons };
                 tracing::info!(transport = %kind, %reason, "transport chosen");
                 return (kind, reason);
             }
@@ -102,14 +103,16 @@ fn build(
 ) -> Result<Chosen, BuildError> {
     let system = |what| move |source: io::Error| BuildError::System { what, source };
     let len = (options.limit_bytes + SLACK_BYTES).next_multiple_of(SPACE_ALIGN);
-    let reserve = |name| Reservation::new(len, SPACE_ALIGN, name).map_err(system("reserving addresses"));
+    let reserve =
+        |name| Reservation::new(len, SPACE_ALIGN, name).map_err(system("reserving addresses"));
     let heap = reserve(c"gc heap")?;
     let map = system("mapping the heap");
     let mut events = None;
     let transport: Box<dyn PageTransport> = match kind {
         Transport::Stw => Box::new(InPause::new(heap, page_bytes).map_err(map)?),
         Transport::Mprotect => {
-            let spaces = FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes, options.fork);
+            let spaces =
+                FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes, options.fork);
             Box::new(Protecting::new(spaces.map_err(map)?, page_bytes))
         }
         Transport::Move | Transport::Copy | Transport::Continue => {
@@ -122,14 +125,20 @@ fn build(
             match kind {
                 Transport::Move => {
                     let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;
-                    Box::new(Moving::new(spaces, page_bytes).map_err(system("mapping side tables"))?)
+                    Box::new(
+                        Moving::new(spaces, page_bytes).map_err(system("mapping side tables"))?,
+                    )
                 }
                 Transport::Copy => {
                     let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;
-                    Box::new(Copying::new(spaces, page_bytes).map_err(system("mapping staging pages"))?)
+                    Box::new(
+                        Copying::new(spaces, page_bytes)
+                            .map_err(system("mapping staging pages"))?,
+                    )
                 }
                 _ => {
-                    let spaces = FileSpaces::new(heap, from, page_bytes, options.fork).map_err(map)?;
+                    let spaces =
+                        FileSpaces::new(heap, from, page_bytes, options.fork).map_err(map)?;
                     Box::new(Continuing::new(spaces, uffd))
                 }
             }
@@ -152,9 +161,10 @@ fn open(kind: Transport, delivery: FaultDelivery) -> Result<HeapUffd, BuildError
         }
         FaultDelivery::HandlerThread => Wake::Now,
     };
-    let opened = OpenOptions::new().require(features).open().map_err(|error| {
-        BuildError::NoTransport { transport: kind, reason: error.to_string() }
-    })?;
+    let opened = OpenOptions::new()
+        .require(features)
+        .open()
+        .map_err(|error| BuildError::NoTransport { transport: kind, reason: error.to_string() })?;
     tracing::debug!(scope = %opened.scope, via = %opened.via, "userfaultfd opened for a heap");
     Ok(HeapUffd::new(Arc::new(opened.uffd), wake))
 }

@@ -51,7 +51,9 @@ impl Continuing {
                     at += u32::try_from(error.done.get()).unwrap_or(0);
                     std::thread::yield_now();
                 }
-                Err(error) => fatal("a page of the heap cannot be mapped into place", error.errno as i32),
+                Err(error) => {
+                    fatal("a page of the heap cannot be mapped into place", error.errno as i32)
+                }
             }
         }
     }
@@ -105,7 +107,13 @@ impl PageTransport for Continuing {
         self.continue_run(page.0, count, counters);
     }
 
-    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
+    fn emptied(
+        &self,
+        pages: Range<u32>,
+        _whole: &dyn Fn(u32) -> bool,
+        _run: &mut SourceRun,
+        counters: &Counters,
+    ) {
         self.spaces.emptied(pages.end, counters);
     }
 

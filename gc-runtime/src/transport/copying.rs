@@ -46,7 +46,8 @@ impl Copying {
     pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> io::Result<Self> {
         let page_words = page_bytes / size_of::<u64>();
         let pages = (FIRST_CLUSTER_PAGE + CLUSTERS * FAULT_CLUSTER_PAGES) as usize;
-        let from_pages = u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
+        let from_pages =
+            u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
         Ok(Self {
             spaces,
             buffers: SideTable::new(pages * page_words, c"gc staging")?,
@@ -103,7 +104,9 @@ fn copy_run(
                 at += error.done.get();
                 std::thread::yield_now();
             }
-            Err(error) => fatal("a page of the heap cannot be copied into place", error.errno as i32),
+            Err(error) => {
+                fatal("a page of the heap cannot be copied into place", error.errno as i32)
+            }
         }
     }
 }
@@ -205,7 +208,8 @@ impl PageTransport for Copying {
         };
         let run = &words[first * self.page_words..(first + count as usize) * self.page_words];
         copy_run(&self.spaces, page.0, run, self.page_words, counters);
-        if slides {
+        // Short runs are given back together with their neighbours.
+        if slides && count >= BLOCK_PAGES {
             self.discard(source.0, count, counters);
         }
     }
@@ -222,7 +226,13 @@ impl PageTransport for Copying {
         }
     }
 
-    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
+    fn emptied(
+        &self,
+        pages: Range<u32>,
+        _whole: &dyn Fn(u32) -> bool,
+        _run: &mut SourceRun,
+        counters: &Counters,
+    ) {
         let released = self.released.load(Ordering::Acquire);
         if pages.end >= released + RELEASE_PAGES
             && self

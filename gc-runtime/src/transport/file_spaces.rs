@@ -112,7 +112,8 @@ impl FileSpaces {
                 .compare_exchange(released, bound, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
-            let bytes = |pages: u32| i64::from(pages) * i64::try_from(self.page_bytes).unwrap_or(i64::MAX);
+            let bytes =
+                |pages: u32| i64::from(pages) * i64::try_from(self.page_bytes).unwrap_or(i64::MAX);
             let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             counters.madvise_calls.add(1);
             counters.pages_released.add(bound - released);
@@ -125,7 +126,8 @@ impl FileSpaces {
     pub(crate) fn release(&self, counters: &Counters) {
         let aside = self.other();
         counters.madvise_calls.add(2);
-        let emptied = aside.file.set_len(0).and_then(|()| aside.file.set_len(self.heap.len() as u64));
+        let emptied =
+            aside.file.set_len(0).and_then(|()| aside.file.set_len(self.heap.len() as u64));
         if let Err(error) = emptied.and_then(|()| self.from.seal()) {
             tracing::warn!(%error, "from-space keeps its memory until the next cycle");
         }

@@ -87,13 +87,21 @@ impl PageTransport for InPause {
     }
 
     fn install(&self, page: PageIndex, source: SourceIndex, count: u32, _counters: &Counters) {
-        let words = |first: u32| first as usize * self.page_words..(first + count) as usize * self.page_words;
+        let words = |first: u32| {
+            first as usize * self.page_words..(first + count) as usize * self.page_words
+        };
         words::copy(&self.scratch[words(source.0)], &self.heap.words()[words(page.0)]);
     }
 
     fn install_zeros(&self, _page: PageIndex, _count: u32, _counters: &Counters) {}
 
-    fn emptied(&self, _pages: Range<u32>, _run: &mut SourceRun, _counters: &Counters) {}
+    fn emptied(
+        &self,
+        _pages: Range<u32>,
+        _whole: &dyn Fn(u32) -> bool,
+        _run: &mut SourceRun,
+        _counters: &Counters,
+    ) {}
 
     fn resident_after(&self, top: u32, _deposited: u32, resident_before: u32) -> u32 {
         top.max(resident_before)

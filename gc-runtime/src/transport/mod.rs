@@ -32,6 +32,13 @@ use crate::stats::Counters;
 /// Pages that a fault builds and installs together, unless the transport knows better.
 pub(crate) const FAULT_CLUSTER_PAGES: u32 = 16;
 
+/// Pages of a band: a collector thread builds them one after the other, then installs them in as few
+/// system calls as possible.
+///
+/// Long enough that a request flushes all translations at once (on x86-64 from 34 pages on) instead
+/// of one by one, and that telling the other processors costs little a page.
+pub(crate) const BAND_PAGES: u32 = 512;
+
 /// When a transport compacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compaction {
@@ -111,6 +118,7 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
     fn heap(&self) -> &Reservation;
 
     /// The old heap's words, between flip and release.
+    #[expect(clippy::wrong_self_convention, reason = "the words of from-space, not a conversion")]
     fn from_words(&self) -> &[AtomicU64];
 
     /// In the pause: sets the heap's pages aside and sees to it that touching one faults.
@@ -152,9 +160,16 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
     /// Puts `count` pages of zeros in place, for new objects.
     fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters);
 
-    /// The old heap's compacted pages `pages` are not needed any more. The collector thread that
-    /// got so far may keep some of them in its `run`.
-    fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters);
+    /// The old heap's pages `pages` are not needed any more: everything from them is in place. Those
+    /// for which `whole` is true were pages to be slid. The collector thread that got so far may
+    /// keep some of them in its `run`.
+    fn emptied(
+        &self,
+        pages: Range<u32>,
+        whole: &dyn Fn(u32) -> bool,
+        run: &mut SourceRun,
+        counters: &Counters,
+    );
 
     /// Puts up to `want` emptied pages, with whatever they hold, at `page` and after for new
     /// objects, and says how many. `keep` pages of each supply stay for staging. Zero means there

@@ -35,7 +35,8 @@ pub(crate) struct Moving {
 
 impl Moving {
     pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> io::Result<Self> {
-        let from_pages = u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
+        let from_pages =
+            u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
         Ok(Self {
             spaces,
             recycler: Recycler::new(from_pages)?,
@@ -142,7 +143,10 @@ impl PageTransport for Moving {
                 // wrote to the source, and then zeros are its content.
                 Stop::Hole => {
                     counters.ioctls.add(1);
-                    if uffd.zero_pages(heap, page, 1).is_ok_and(|outcome| outcome.stop != Stop::Again) {
+                    if uffd
+                        .zero_pages(heap, page, 1)
+                        .is_ok_and(|outcome| outcome.stop != Stop::Again)
+                    {
                         uffd.wake(heap, page, 1);
                         at += 1;
                     }
@@ -161,14 +165,30 @@ impl PageTransport for Moving {
         while at < count {
             let run = self.recycler.take(Taker::Mutator, count - at, counters);
             let first = run.next.0 as usize * self.page_words;
-            words::fill(&self.spaces.from.words()[first..first + run.count as usize * self.page_words], 0);
+            words::fill(
+                &self.spaces.from.words()[first..first + run.count as usize * self.page_words],
+                0,
+            );
             self.install(page.plus(at), run.next, run.count, counters);
             at += run.count;
         }
     }
 
-    fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
-        self.recycler.emptied(pages, run, counters);
+    fn emptied(
+        &self,
+        pages: Range<u32>,
+        whole: &dyn Fn(u32) -> bool,
+        run: &mut SourceRun,
+        counters: &Counters,
+    ) {
+        let mut at = pages.start;
+        while at < pages.end {
+            let end = (at..pages.end).find(|&page| whole(page)).unwrap_or(pages.end);
+            if at < end {
+                self.recycler.emptied(at..end, run, counters);
+            }
+            at = (end..pages.end).find(|&page| !whole(page)).unwrap_or(pages.end);
+        }
     }
 
     fn deposit(&self, page: PageIndex, want: u32, keep: u32, counters: &Counters) -> u32 {

@@ -44,7 +44,9 @@ impl Protecting {
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
                     std::thread::sleep(JOIN_WAIT);
                 }
-                Err(error) => fatal("a page of the heap cannot be opened", error.raw_os_error().unwrap_or(0)),
+                Err(error) => {
+                    fatal("a page of the heap cannot be opened", error.raw_os_error().unwrap_or(0))
+                }
             }
         }
     }
@@ -97,7 +99,13 @@ impl PageTransport for Protecting {
         self.open(page.0, count, counters);
     }
 
-    fn emptied(&self, pages: Range<u32>, _run: &mut SourceRun, counters: &Counters) {
+    fn emptied(
+        &self,
+        pages: Range<u32>,
+        _whole: &dyn Fn(u32) -> bool,
+        _run: &mut SourceRun,
+        counters: &Counters,
+    ) {
         self.spaces.emptied(pages.end, counters);
     }
 

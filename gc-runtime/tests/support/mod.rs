@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use gc_runtime::{
-    BuildError, FaultDelivery, Heap, HeapBuilder, Local, Mutator, Record, RootIndex, Transport,
-    TransportChoice,
+    BuildError, FaultDelivery, GraphDigest, Heap, HeapBuilder, Local, Mutator, Record, RootIndex,
+    Transport, TransportChoice,
 };
 
 /// A small, fast, seeded source of numbers.
@@ -117,4 +117,72 @@ pub fn random_graph(
         }
     }
     roots
+}
+
+/// The digest of a heap that the calling thread is a mutator of.
+pub fn digest(mutator: &mut Mutator) -> GraphDigest {
+    let heap = mutator.heap().clone();
+    mutator.blocking(|| heap.graph_digest()).expect("a sound heap")
+}
+
+/// Verifies a heap that the calling thread is a mutator of.
+pub fn verify(mutator: &mut Mutator) {
+    let heap = mutator.heap().clone();
+    mutator.blocking(|| heap.verify()).expect("a sound heap");
+}
+
+/// A list in the heap whose nodes count down from the head's number: easy to check whole.
+pub fn counted_list(mutator: &mut Mutator, len: u64, data_words: u32) -> RootIndex {
+    let list = mutator.push_root(None);
+    let node = mutator.push_root(None);
+    for number in 0..len {
+        let shape = Record { refs: 1, data_words };
+        mutator.alloc_into(node, shape).expect("room for a list");
+        let new = mutator.root(node).expect("just stored");
+        mutator.store(new, 0, mutator.root(list));
+        for word in mutator.words(new) {
+            word.store(number, std::sync::atomic::Ordering::Relaxed);
+        }
+        mutator.set_root(list, Some(new));
+    }
+    mutator.set_root(node, None);
+    list
+}
+
+/// Checks a [`counted_list`].
+pub fn check_counted_list(mutator: &Mutator, list: Option<Local<'_>>, len: u64) {
+    let (mut node, mut number) = (list, len);
+    while let Some(current) = node {
+        number = number.checked_sub(1).expect("no more nodes than were made");
+        for word in mutator.words(current) {
+            assert_eq!(word.load(std::sync::atomic::Ordering::Relaxed), number);
+        }
+        node = mutator.load(current, 0);
+    }
+    assert_eq!(number, 0, "nodes are missing");
+}
+
+/// Set in processes that a test has started from its own binary.
+const CHILD: &str = "GC_RUNTIME_TEST_CHILD";
+
+/// Whether this process was started by [`in_child`].
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs one test of this binary in a process of its own, and passes on what it prints.
+///
+/// The test is expected to do nothing unless [`is_child`].
+pub fn in_child(test: &str) {
+    let binary = std::env::current_exe().expect("the test's own binary");
+    let child = std::process::Command::new(binary)
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(CHILD, "1")
+        .output()
+        .expect("the test's binary can be started");
+    let stdout = String::from_utf8_lossy(&child.stdout);
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    eprintln!("{stderr}");
+    assert!(child.status.success(), "{test}: {}\n{stdout}\n{stderr}", child.status);
+    assert!(stdout.contains("1 passed"), "{test} did not run:\n{stdout}");
 }

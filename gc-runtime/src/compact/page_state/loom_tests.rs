@@ -2,6 +2,7 @@
 //!
 //! The kernel is modelled by what it promises: of all who install a page, one succeeds, and the
 //! page then holds what its source held at that moment.
+#![allow(unsafe_code, reason = "loom's cells are read and written through raw pointers")]
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -77,10 +78,15 @@ impl World {
     }
 }
 
-fn explore(actors: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
+/// Three preemptions find every known bug of this kind; without a bound this takes hours.
+const THREE_ACTORS: usize = 3;
+
+/// With four actors, three preemptions take too long as well.
+const FOUR_ACTORS: usize = 2;
+
+fn explore(preemptions: usize, actors: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
     let mut model = loom::model::Builder::new();
-    // Three preemptions find every known bug of this kind; without a bound this takes hours.
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(preemptions);
     model.check(move || {
         let world = Arc::new(World::new());
         for actor in actors(&world) {
@@ -94,7 +100,7 @@ fn explore(actors: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
 
 #[test]
 fn loom_collector_and_two_mutators_build_once_and_all_see_the_page() {
-    explore(|world| {
+    explore(THREE_ACTORS, |world| {
         let collector = {
             let world = Arc::clone(world);
             thread::spawn(move || {
@@ -113,7 +119,7 @@ fn loom_collector_and_two_mutators_build_once_and_all_see_the_page() {
 
 #[test]
 fn loom_an_installer_that_builds_nothing_never_installs_half_a_page() {
-    explore(|world| {
+    explore(THREE_ACTORS, |world| {
         let installer = {
             let world = Arc::clone(world);
             thread::spawn(move || {
@@ -126,5 +132,30 @@ fn loom_an_installer_that_builds_nothing_never_installs_half_a_page() {
         };
         world.fault(1);
         vec![installer, collector]
+    });
+}
+
+#[test]
+fn loom_collector_two_mutators_and_an_installer_agree_on_one_page() {
+    explore(FOUR_ACTORS, |world| {
+        let collector = {
+            let world = Arc::clone(world);
+            thread::spawn(move || {
+                world.build(0);
+                world.install();
+            })
+        };
+        let mutator = {
+            let world = Arc::clone(world);
+            thread::spawn(move || world.fault(1))
+        };
+        let installer = {
+            let world = Arc::clone(world);
+            thread::spawn(move || {
+                world.install();
+            })
+        };
+        world.fault(1);
+        vec![collector, mutator, installer]
     });
 }

@@ -1,0 +1,203 @@
+//! Building a heap: its options, and what is put together from them.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use uffd_move::{Event, FaultHandler, FaultSignal, HandlerThread, PageRange, SignalRoute, route};
+
+use crate::addr::{Geometry, MAX_WORDS, WORD_BYTES};
+use crate::core::{Control, HeapCore};
+use crate::cycle::Collector;
+use crate::error::BuildError;
+use crate::heap::{Heap, Owner};
+use crate::mark::barrier::LoggedReferences;
+use crate::model::ObjectModel;
+use crate::options::{FaultDelivery, Fork, Options, Transport, TransportChoice, Zeal};
+use crate::raw::fault_entry::{FaultEntry, ServeFault};
+use crate::raw::uffd::HeapUffd;
+use crate::record::Records;
+use crate::roots::GlobalRoots;
+use crate::safepoint::Safepoints;
+use crate::space::moving_space::MovingSpace;
+use crate::stats::{HeapStats, metadata_bytes_per_mib};
+use crate::transport::choose::{Chosen, choose};
+use crate::trigger::first_trigger;
+
+/// The most collector threads a heap can have.
+const MAX_COLLECTOR_THREADS: usize = 64;
+
+/// The smallest heap, in pages.
+const MIN_PAGES: usize = 64;
+
+/// Builds a [`Heap`]; see there.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapBuilder<M = Records> {
+    options: Options,
+    model: M,
+}
+
+impl<M: ObjectModel> HeapBuilder<M> {
+    /// A heap of objects that `model` describes, of 256 MiB with one collector thread.
+    pub fn new(model: M) -> Self {
+        Self { options: Options::default(), model }
+    }
+
+    /// The most memory that objects may take, in bytes; rounded up to whole pages.
+    #[must_use]
+    pub fn limit_bytes(mut self, bytes: usize) -> Self {
+        self.options.limit_bytes = bytes;
+        self
+    }
+
+    /// Threads that mark and compact, beside the one that coordinates and mostly waits.
+    #[must_use]
+    pub fn collector_threads(mut self, threads: usize) -> Self {
+        self.options.collector_threads = threads;
+        self
+    }
+
+    /// How pages are put in place.
+    #[must_use]
+    pub fn transport(mut self, choice: TransportChoice) -> Self {
+        self.options.transport = choice;
+        self
+    }
+
+    /// On which thread faults are served.
+    #[must_use]
+    pub fn fault_delivery(mut self, delivery: FaultDelivery) -> Self {
+        self.options.delivery = delivery;
+        self
+    }
+
+    /// What a forked child gets.
+    #[must_use]
+    pub fn fork(mut self, fork: Fork) -> Self {
+        self.options.fork = fork;
+        self
+    }
+
+    /// Slow checks.
+    #[must_use]
+    pub fn zeal(mut self, zeal: Zeal) -> Self {
+        self.options.zeal = zeal;
+        self
+    }
+
+    /// Builds the heap and starts its collector.
+    ///
+    /// # Errors
+    ///
+    /// | outcome | meaning | what to do |
+    /// |---|---|---|
+    /// | [`BuildError::Limit`], [`BuildError::CollectorThreads`] | the argument is out of range | the message names the range |
+    /// | [`BuildError::NoTransport`] | this kernel lacks the transport, with the reason | another, or [`TransportChoice::Auto`] |
+    /// | [`BuildError::NoDelivery`] | `mprotect` only has signals | [`FaultDelivery::Signal`] |
+    /// | [`BuildError::System`] | no addresses, no memory or no threads | the process is at its limits |
+    pub fn build(self) -> Result<Heap<M>, BuildError> {
+        let Self { options, model } = self;
+        let page_bytes = uffd_move::page_size();
+        let pages = pages(&options, page_bytes)?;
+        let Chosen { transport, reason, events } = choose(&options, page_bytes)?;
+        let kind = transport.kind();
+        let geometry = Geometry::new(transport.heap().base(), pages, page_bytes);
+        let space = MovingSpace::new(geometry, model, transport, first_trigger(pages));
+        let space = Arc::new(space.map_err(system("mapping side tables"))?);
+        let delivery = Delivery::start(&space, options.delivery, events)?;
+
+        let mut stats = HeapStats::new(kind, page_bytes, pages as usize * page_bytes);
+        stats.metadata_bytes_per_mib = metadata_bytes_per_mib(page_bytes);
+        let core = Arc::new(HeapCore {
+            space,
+            safepoints: Safepoints::default(),
+            globals: Arc::new(GlobalRoots::new().map_err(system("mapping global roots"))?),
+            logged: LoggedReferences::default(),
+            barrier_mode: AtomicU32::new(0),
+            flips: AtomicU64::new(0),
+            control: Control::default(),
+            stats: Mutex::new(stats),
+            stall_ns: AtomicU64::new(0),
+            zeal: options.zeal,
+            broken: AtomicBool::new(false),
+            owner: std::process::id(),
+        });
+        let collector = Collector::new(Arc::clone(&core), workers(kind, &options)?);
+        let thread = std::thread::Builder::new()
+            .name("gc-collector".to_owned())
+            .spawn(move || collector.run())
+            .map_err(system("starting the collector"))?;
+        let collector = Mutex::new(Some(thread));
+        Ok(Heap { owner: Arc::new(Owner { collector, _delivery: delivery, core, reason }) })
+    }
+}
+
+/// Says what was tried when the system refused.
+fn system(what: &'static str) -> impl Fn(io::Error) -> BuildError {
+    move |source| BuildError::System { what, source }
+}
+
+/// The heap's size in pages; options that are out of range end here.
+fn pages(options: &Options, page_bytes: usize) -> Result<u32, BuildError> {
+    let (min, max) = (MIN_PAGES * page_bytes, MAX_WORDS / page_bytes * page_bytes * WORD_BYTES);
+    let Options { limit_bytes, collector_threads: threads, .. } = *options;
+    if !(min..=max).contains(&limit_bytes) {
+        return Err(BuildError::Limit { limit_bytes, min, max });
+    }
+    if !(1..=MAX_COLLECTOR_THREADS).contains(&threads) {
+        return Err(BuildError::CollectorThreads { threads, max: MAX_COLLECTOR_THREADS });
+    }
+    Ok(u32::try_from(limit_bytes.div_ceil(page_bytes)).expect("limited above"))
+}
+
+/// The collector threads, a pool of the heap's own.
+fn workers(kind: Transport, options: &Options) -> Result<ThreadPool, BuildError> {
+    ThreadPoolBuilder::new()
+        .num_threads(if kind == Transport::Stw { 1 } else { options.collector_threads })
+        .thread_name(|number| format!("gc-worker-{number}"))
+        .build()
+        .map_err(|error| system("starting collector threads")(io::Error::other(error)))
+}
+
+/// How faults reach the heap, for as long as it lives.
+pub(crate) struct Delivery {
+    _handler: Option<HandlerThread>,
+    _route: Option<SignalRoute>,
+}
+
+impl Delivery {
+    /// Takes signals for the space's addresses, or reads `events` on a thread of its own.
+    fn start<M: ObjectModel>(
+        space: &Arc<MovingSpace<M>>,
+        delivery: FaultDelivery,
+        events: Option<HeapUffd>,
+    ) -> Result<Self, BuildError> {
+        let serve: Arc<dyn ServeFault> = space.clone();
+        let signal = match (space.transport.kind(), delivery) {
+            (Transport::Stw, _) | (_, FaultDelivery::HandlerThread) => None,
+            (Transport::Mprotect, _) => Some(FaultSignal::Segv),
+            _ => Some(FaultSignal::Bus),
+        };
+        let heap = space.transport.heap();
+        let range = PageRange::from_bytes(heap.base(), heap.len());
+        let range = range.expect("reservations are page-aligned");
+        let entry = || Arc::new(FaultEntry::new(Arc::clone(&serve))) as Arc<dyn FaultHandler>;
+        let route = signal.map(|signal| route(signal, range, entry())).transpose();
+        let route = route.map_err(|error| system("routing faults")(io::Error::other(error)))?;
+        let handler = match events {
+            None => None,
+            Some(uffd) => {
+                let fd = Arc::new(uffd.events().map_err(system("reading events"))?);
+                let serve = Arc::new(move |event| {
+                    if let Event::Fault(fault) = event {
+                        serve.serve(fault.addr);
+                    }
+                });
+                let thread = HandlerThread::spawn(fd, serve);
+                Some(thread.map_err(system("starting the handler thread"))?)
+            }
+        };
+        Ok(Self { _handler: handler, _route: route })
+    }
+}
