@@ -129,7 +129,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             .spawn(move || collector.run())
             .map_err(system("starting the collector"))?;
         let collector = Mutex::new(Some(thread));
-        Ok(Heap { owner: Arc::new(Owner { collector, _delivery: delivery, core, reason }) })
+        Ok(Heap { owner: Arc::new(Owner { collector, delivery: Some(delivery), core, reason }) })
     }
 }
 

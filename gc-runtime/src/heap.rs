@@ -57,7 +57,7 @@ impl<M: ObjectModel> fmt::Debug for Heap<M> {
 pub(crate) struct Owner<M: ObjectModel> {
     pub(crate) collector: Mutex<Option<JoinHandle<()>>>,
     // Dropping the delivery waits for handlers that are at work; the space must outlive them.
-    pub(crate) _delivery: Delivery,
+    pub(crate) delivery: Option<Delivery>,
     pub(crate) core: Arc<HeapCore<M>>,
     pub(crate) reason: String,
 }
@@ -65,7 +65,8 @@ pub(crate) struct Owner<M: ObjectModel> {
 impl<M: ObjectModel> Drop for Owner<M> {
     fn drop(&mut self) {
         if std::process::id() != self.core.owner {
-            // The collector thread is the parent's.
+            // All threads are the parent's, and stopping its handler would stop it there.
+            std::mem::forget(self.delivery.take());
             return;
         }
         self.core.control.update(|state| state.shutdown = true);

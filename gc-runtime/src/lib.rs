@@ -10,7 +10,15 @@
 //! three steps: what is live (`mark`), where it will be (`forward`), and moving it (`compact`, over
 //! a `transport`). `cycle` drives them; `raw` is the only unsafe code.
 #![doc = include_str!("../README.md")]
-#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the page states are modelled"))]
+#![cfg_attr(
+    loom,
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "only the page states are modelled"
+    )
+)]
 
 mod sync;
 mod addr;

@@ -101,6 +101,9 @@ impl<M: ObjectModel> Mutator<M> {
     ///
     /// Everything that is unreachable at the call is gone afterwards.
     pub fn collect(&mut self) {
+        if self.shared().unusable().is_some() {
+            return;
+        }
         let ticket = self.shared().control.request_cycle();
         self.shared().wait_safely(&self.core, |state| state.finished >= ticket);
     }

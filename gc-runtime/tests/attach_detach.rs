@@ -7,10 +7,15 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use gc_runtime::{Heap, Record, Zeal};
-use support::{all_ways, build, check_counted_list, counted_list, digest, on_every_transport};
+use support::{
+    Finish, all_ways, build, check_counted_list, counted_list, digest, on_every_transport,
+};
 
 /// Longer than any cycle; only a test that fails waits for it.
 const FOR_EVER: Duration = Duration::from_secs(120);
+
+/// Global roots that one thread makes between two cycles.
+const ROOTS_PER_CYCLE: u64 = 10_000;
 
 #[test]
 fn threads_may_attach_and_detach_at_any_moment_of_a_cycle() {
@@ -25,6 +30,7 @@ fn threads_may_attach_and_detach_at_any_moment_of_a_cycle() {
                 mutator.set_global(&shared, mutator.root(list));
             }
             std::thread::scope(|scope| {
+                let finish = Finish(&done);
                 for number in 0..3u64 {
                     let (heap, done, visits, shared) = (&heap, &done, &visits, &shared);
                     scope.spawn(move || {
@@ -45,7 +51,7 @@ fn threads_may_attach_and_detach_at_any_moment_of_a_cycle() {
                 for _ in 0..12 {
                     heap.collect();
                 }
-                done.store(true, Ordering::Relaxed);
+                drop(finish);
             });
             assert!(visits.into_inner() > 0);
             heap.verify().unwrap();
@@ -120,6 +126,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
         |heap| {
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let finish = Finish(&done);
                 for number in 0..2u64 {
                     let (heap, done) = (&heap, &done);
                     scope.spawn(move || {
@@ -129,9 +136,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                         let mut made = 0u64;
                         while !done.load(Ordering::Relaxed) {
                             made += 1;
-                            mutator
-                                .alloc_into(scratch, Record { refs: 1, data_words: 6 })
-                                .unwrap();
+                            mutator.alloc_into(scratch, Record { refs: 1, data_words: 6 }).unwrap();
                             let node = mutator.root(scratch).unwrap();
                             mutator.set_word(node, 0, made);
                             let global = heap.global_root();
@@ -145,11 +150,21 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                                 // Out of the root that goes away, into one that stays.
                                 let node = mutator.global(&global).unwrap();
                                 assert_eq!(mutator.word(node, 0), expected);
+                                mutator.store(node, 0, None);
                                 let (_, keeper) = &globals[at % globals.len()];
                                 mutator.store(mutator.global(keeper).unwrap(), 0, Some(node));
                                 drop(global);
                             }
                             mutator.safepoint();
+                            if made % ROOTS_PER_CYCLE == 0 {
+                                // Slots of dropped roots come back with the next cycle.
+                                let flips = heap.flips();
+                                mutator.blocking(|| {
+                                    while heap.flips() == flips && !done.load(Ordering::Relaxed) {
+                                        std::thread::yield_now();
+                                    }
+                                });
+                            }
                         }
                         for (expected, global) in &globals {
                             let node = mutator.global(global).unwrap();
@@ -160,7 +175,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                 for _ in 0..10 {
                     heap.collect();
                 }
-                done.store(true, Ordering::Relaxed);
+                drop(finish);
             });
             heap.verify().unwrap();
             heap.collect();
@@ -229,7 +244,11 @@ fn block_all(mutators: &mut [gc_runtime::Mutator], work: &mut dyn FnMut()) {
 fn a_heap_may_be_dropped_while_cycles_are_asked_for() {
     for round in 0..8u32 {
         on_every_transport(
-            || Heap::builder().limit_bytes(8 << 20).zeal(Zeal { every_refills: 1, ..Zeal::default() }),
+            || {
+                Heap::builder()
+                    .limit_bytes(8 << 20)
+                    .zeal(Zeal { every_refills: 1, ..Zeal::default() })
+            },
             |heap| {
                 let mut mutator = heap.attach().unwrap();
                 for _ in 0..=round {

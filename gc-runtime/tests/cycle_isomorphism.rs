@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gc_runtime::{Heap, PageUse, Record, Zeal};
 use proptest::prelude::*;
 use support::{
-    Random, check_counted_list, counted_list, digest, on_every_transport, random_graph, verify,
+    Finish, Random, check_counted_list, counted_list, digest, on_every_transport, random_graph,
+    verify,
 };
 
 #[test]
@@ -128,6 +129,7 @@ fn objects_born_while_marking_runs_survive_with_all_they_refer_to() {
         |heap| {
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let finish = Finish(&done);
                 for number in 0..2u32 {
                     let (heap, done) = (&heap, &done);
                     scope.spawn(move || {
@@ -144,10 +146,10 @@ fn objects_born_while_marking_runs_survive_with_all_they_refer_to() {
                         check_counted_list(&mutator, mutator.root(long), 20_000);
                     });
                 }
-                for _ in 0..8 {
+                for _ in 0..5 {
                     heap.collect();
                 }
-                done.store(true, Ordering::Relaxed);
+                drop(finish);
             });
             heap.verify().unwrap();
         },
@@ -162,6 +164,7 @@ fn what_is_taken_out_of_the_graph_while_marking_runs_is_not_lost() {
             const NODES: u64 = 10_000;
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let finish = Finish(&done);
                 let (heap, done) = (&heap, &done);
                 scope.spawn(move || {
                     let mut mutator = heap.attach().unwrap();
@@ -191,17 +194,17 @@ fn what_is_taken_out_of_the_graph_while_marking_runs_is_not_lost() {
                     let object = mutator.root(holder).unwrap();
                     check_counted_list(&mutator, mutator.load(object, 0), NODES);
                 });
-                for _ in 0..10 {
+                for _ in 0..6 {
                     heap.collect();
                 }
-                done.store(true, Ordering::Relaxed);
+                drop(finish);
             });
         },
     );
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, .. ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, .. ProptestConfig::default() })]
     #[test]
     fn random_graphs_are_isomorphic_after_each_cycle(seed in any::<u64>(), threads in 1usize..4, large in any::<bool>()) {
         on_every_transport(

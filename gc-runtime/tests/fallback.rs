@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gc_runtime::{Fork, Heap, HeapBuilder, Transport, TransportChoice, Zeal};
 use nix::unistd::{Uid, getuid, setgid, setuid};
 use support::{
-    Random, all_ways, build, check_counted_list, counted_list, digest, in_child, is_child,
+    Finish, Random, all_ways, build, check_counted_list, counted_list, digest, in_child, is_child,
     on_every_transport, random_graph, verify,
 };
 use uffd_move::Support;
@@ -79,6 +79,7 @@ fn forks_at_any_moment_of_a_cycle_do_no_harm() {
         |heap| {
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let finish = Finish(&done);
                 scope.spawn(|| {
                     while !done.load(Ordering::Relaxed) {
                         fork_and_run_nothing();
@@ -92,7 +93,7 @@ fn forks_at_any_moment_of_a_cycle_do_no_harm() {
                     mutator.set_root(garbage, None);
                     check_counted_list(&mutator, mutator.root(list), 8000);
                 }
-                done.store(true, Ordering::Relaxed);
+                drop(finish);
             });
         },
     );

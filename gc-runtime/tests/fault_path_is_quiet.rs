@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gc_runtime::{Heap, Transport};
-use support::{check_counted_list, counted_list, on_every_transport};
+use support::{Finish, check_counted_list, counted_list, on_every_transport};
 
 /// The system's allocator, which counts for threads that want to know.
 struct Counting;
@@ -74,6 +74,7 @@ fn serving_a_fault_allocates_nothing() {
         |heap| {
             let stop = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let finish = Finish(&stop);
                 let (heap, stop) = (&heap, &stop);
                 let mut mutator = heap.attach().unwrap();
                 let list = counted_list(&mut mutator, 30_000, 60);
@@ -97,7 +98,7 @@ fn serving_a_fault_allocates_nothing() {
                     }
                     assert!(rounds < 100_000, "a mutator that never faults");
                 }
-                stop.store(true, Ordering::Relaxed);
+                drop(finish);
                 mutator.blocking(|| collector.join()).unwrap();
                 assert_eq!(calls, 0, "{calls} calls of the allocator while reading the heap");
             });

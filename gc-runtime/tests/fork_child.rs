@@ -54,13 +54,35 @@ fn assert_goes_on(mutator: &mut Mutator) {
     }
 }
 
+/// Faults are still served: somebody collects until this thread has had one.
+fn assert_faults_are_served(mutator: &mut Mutator) {
+    let heap = mutator.heap().clone();
+    let list = counted_list(mutator, 20_000, 20);
+    for _ in 0..300 {
+        let garbage = counted_list(mutator, 2000, 20);
+        std::thread::scope(|scope| {
+            let collector = scope.spawn(|| heap.collect());
+            while !collector.is_finished() {
+                check_counted_list(mutator, mutator.root(list), 20_000);
+                mutator.safepoint();
+            }
+        });
+        mutator.set_root(garbage, None);
+        if heap.stats().faults_by_mutators > 0 || heap.transport() == Transport::Stw {
+            return;
+        }
+    }
+    panic!("no fault in 300 cycles");
+}
+
 #[test]
 fn a_child_that_attaches_or_asks_is_told_whose_heap_it_is() {
     on_every_fork_mode(|heap, mut mutator| {
         counted_list(&mut mutator, 1000, 10);
         let owner = std::process::id();
         let status = in_fork(|| {
-            if !matches!(heap.attach(), Err(AttachError::Forked { owner: named }) if named == owner) {
+            if !matches!(heap.attach(), Err(AttachError::Forked { owner: named }) if named == owner)
+            {
                 return 1;
             }
             if heap.verify().is_ok() || heap.graph_digest().is_some() {
@@ -118,6 +140,7 @@ fn a_child_that_drops_its_copy_leaves_the_parents_heap_working() {
         assert_exited_well(status);
         let mut mutator = copy.take().expect("the parent's");
         assert_goes_on(&mut mutator);
+        assert_faults_are_served(&mut mutator);
     });
 }
 

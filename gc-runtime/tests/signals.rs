@@ -12,7 +12,9 @@ use gc_runtime::{FaultDelivery, Heap, Transport, Zeal};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use support::{all_ways, build, check_counted_list, counted_list, digest, in_child, is_child};
+use support::{
+    Finish, all_ways, build, check_counted_list, counted_list, digest, in_child, is_child,
+};
 
 /// The embedder's own memory, which its own handler repairs.
 static PAGE: AtomicUsize = AtomicUsize::new(0);
@@ -29,7 +31,13 @@ extern "C" fn repair(signal: i32, info: *mut libc::siginfo_t, _context: *mut lib
     }
     if signal == libc::SIGSEGV {
         // SAFETY: the page is the embedder's own; mprotect is a plain system call.
-        unsafe { libc::mprotect(std::ptr::with_exposed_provenance_mut(page), len, libc::PROT_READ | libc::PROT_WRITE) };
+        unsafe {
+            libc::mprotect(
+                std::ptr::with_exposed_provenance_mut(page),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+            )
+        };
     } else {
         // SAFETY: the descriptor stays open; ftruncate is async-signal-safe.
         unsafe { libc::ftruncate(FILE.load(Ordering::SeqCst), len as libc::off_t) };
@@ -115,7 +123,8 @@ fn profile(microseconds: i64) {
     let time = libc::timeval { tv_sec: 0, tv_usec: microseconds };
     let timer = libc::itimerval { it_interval: time, it_value: time };
     // SAFETY: the timer is filled in, and nobody asks for the old one.
-    let result = unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) };
+    let result =
+        unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) };
     assert_eq!(result, 0);
 }
 
@@ -129,6 +138,7 @@ fn storm(transport: Transport, delivery: FaultDelivery) {
     // SAFETY: pthread_self has no preconditions.
     let target = unsafe { libc::pthread_self() };
     std::thread::scope(|scope| {
+        let finish = Finish(&done);
         let sender = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 // SAFETY: the thread lives longer than this scope.
@@ -151,7 +161,7 @@ fn storm(transport: Transport, delivery: FaultDelivery) {
                 mutator.safepoint();
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(finish);
         mutator.blocking(|| {
             collector.join().expect("the collecting thread");
             sender.join().expect("the sending thread");

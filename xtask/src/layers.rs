@@ -39,14 +39,14 @@ const TABLE: &[Layers] = &[
             &["forward"],
             // The words in which transports and the steps of compaction talk to each other.
             &["compact/page_state"],
-            &["transport", "compact/recycle"],
+            &["transport", "compact/recycle", "compact/free_pages"],
             &["space"],
             &["roots", "safepoint"],
             &["mark"],
             &["compact"],
             &["core", "verify", "trigger"],
             &["cycle"],
-            &["heap", "mutator", "record_access"],
+            &["heap", "builder", "mutator", "record_access"],
         ],
     },
 ];

@@ -95,7 +95,7 @@ pub fn churn(common: &Common, number: u32, seed: u64) -> Result<(), Failure> {
     let mut roots = Roots { table, scratch: mutator.push_root(None) };
     while !common.stop.load(Ordering::Relaxed) {
         churn.step += 1;
-        if churn.step % 64 == 0 {
+        if churn.step.is_multiple_of(64) {
             common.steps.fetch_add(64, Ordering::Relaxed);
         }
         if churn.random.below(20_000) == 0 {

@@ -28,7 +28,7 @@ pub fn disturb(disturbances: &Disturbances, stop: &AtomicBool) {
         if handler.is_ok() && kill(Pid::this(), Signal::SIGUSR1).is_ok() {
             disturbances.signals.fetch_add(1, Ordering::Relaxed);
         }
-        if round % 8 == 0 {
+        if round.is_multiple_of(8) {
             // A user id to set makes the standard library fork; otherwise it would spawn without
             // sharing any page.
             let child = Command::new("true")

@@ -26,7 +26,7 @@ impl Random {
 
     /// A number below `n`.
     pub fn below(&mut self, n: u32) -> u32 {
-        u32::try_from((self.number() >> 32) * u64::from(n) >> 32).expect("below n")
+        (((self.number() >> 32) * u64::from(n)) >> 32) as u32
     }
 }
 
@@ -67,6 +67,11 @@ pub fn shape(random: &mut Random, huge_words: u32) -> Record {
 /// | outcome | meaning | what to do |
 /// |---|---|---|
 /// | [`OutOfMemory`] | no room | drop something |
+///
+/// # Panics
+///
+/// If `shape` has fewer data words than [`shape`](fn@shape) gives: no room for the number, the
+/// version and one word a slot.
 pub fn create(
     mutator: &mut Mutator,
     root: RootIndex,

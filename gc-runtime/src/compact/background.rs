@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::addr::PageIndex;
 use crate::compact::fault::Patience;
-use crate::compact::page_state::PageState;
+use crate::compact::page_state::{PageState, SourceIndex};
 use crate::compact::source_page::Built;
 use crate::forward::Plan;
 use crate::model::ObjectModel;
@@ -39,20 +39,9 @@ impl<M: ObjectModel> MovingSpace<M> {
     fn compact_band(&self, plan: Plan, band: Range<u32>, run: &mut SourceRun) {
         for page in band.clone().map(PageIndex) {
             let Ok(claim) = self.states.claim(page) else { continue };
-            let stage = self.needs_stage(plan, page).then(|| {
-                loop {
-                    let want = band.end - page.0;
-                    let taken =
-                        self.transport.stage(Taker::Collector, run, page, want, &self.counters);
-                    match taken {
-                        Some(place) => break place,
-                        None => {
-                            self.install_staged(band.start..page.0);
-                            self.transport.flushed(run);
-                        }
-                    }
-                }
-            });
+            let stage = self
+                .needs_stage(plan, page)
+                .then(|| self.stage_in_band(plan, band.clone(), page, run));
             match self.build(plan, claim, stage) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => self.states.settle(claim),
@@ -62,11 +51,45 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.transport.flushed(run);
     }
 
+    /// A place to build `page` of a band in; what has been built before may have to be installed
+    /// first, and waiting for a mutator that is at work on a page is better than allocating.
+    fn stage_in_band(
+        &self,
+        plan: Plan,
+        band: Range<u32>,
+        page: PageIndex,
+        run: &mut SourceRun,
+    ) -> SourceIndex {
+        let want = band.end - page.0;
+        let mut taker = Taker::Collector;
+        let mut patience = Patience::default();
+        loop {
+            if let Some(place) = self.transport.stage(taker, run, page, want, &self.counters) {
+                return place;
+            }
+            self.install_staged(band.start..page.0);
+            self.transport.flushed(run);
+            self.advance(plan, run);
+            let lowest = PageIndex(self.built.load(Ordering::Acquire));
+            let others = lowest < page && self.states.get(lowest) == PageState::Claimed;
+            if others && !patience.is_out() {
+                patience.wait();
+            } else {
+                taker = Taker::LastResort;
+            }
+        }
+    }
+
     /// Tells the transport which old pages nobody needs any more.
     fn advance(&self, plan: Plan, run: &mut SourceRun) {
         let mut page = self.built.load(Ordering::Acquire);
-        while page < plan.compact && self.states.get(PageIndex(page)) == PageState::Installed {
-            page += 1;
+        while page < plan.compact {
+            match self.states.get(PageIndex(page)) {
+                PageState::Installed => page += 1,
+                // Its builder was put to sleep before it could.
+                PageState::Staged(_) => self.install_staged(page..page + 1),
+                PageState::Claimed | PageState::Unprocessed => break,
+            }
         }
         self.built.fetch_max(page, Ordering::AcqRel);
         let bound = if page < plan.compact {

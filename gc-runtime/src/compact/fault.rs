@@ -74,13 +74,21 @@ impl<M: ObjectModel> MovingSpace<M> {
         let cluster = start..plan.post().min(start + size);
         let mut run = SourceRun::EMPTY;
         for other in cluster.clone().map(PageIndex) {
-            let Ok(claim) = self.states.claim(other) else { continue };
+            let taker = if other == page { Taker::Mutator } else { Taker::Helper };
             let want = cluster.end - other.0;
-            let stage = self.needs_stage(plan, other).then(|| {
-                self.transport
-                    .stage(Taker::Mutator, &mut run, other, want, &self.counters)
-                    .expect("a mutator's run has a place for each page of a cluster")
-            });
+            let mut stage = None;
+            if self.needs_stage(plan, other) {
+                stage = self.transport.stage(taker, &mut run, other, want, &self.counters);
+                if stage.is_none() {
+                    continue;
+                }
+            }
+            let Ok(claim) = self.states.claim(other) else {
+                if let Some(place) = stage {
+                    self.transport.unstage(&mut run, place);
+                }
+                continue;
+            };
             match self.build(plan, claim, stage) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => {
@@ -149,6 +157,11 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    /// Whether waiting has been going on for some ten milliseconds.
+    pub(crate) fn is_out(&self) -> bool {
+        self.rounds > 1024
+    }
+
     pub(crate) fn wait(&mut self) {
         self.rounds += 1;
         match self.rounds {

@@ -21,7 +21,10 @@ use crate::stats::Counters;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
 /// Pages that stay in the pool for faults.
-const RESERVE_PAGES: u32 = 64;
+const RESERVE_PAGES: u32 = 256;
+
+/// Pages that are allocated at a time, when it must be.
+const NEW_PAGES: u32 = 16;
 
 /// Pages that a collector thread keeps of those it has just emptied.
 const HOT_PAGES: u32 = BAND_PAGES;
@@ -106,19 +109,23 @@ impl Recycler {
         self.freed.add(run.next.0..run.next.0 + run.count);
     }
 
-    /// Takes staging pages: `want` or fewer, at least one.
+    /// Takes staging pages: `want` or fewer. None only for those who can do without:
+    /// [`Taker::Collector`], which can wait until some are emptied, and [`Taker::Helper`].
     pub(crate) fn take(&self, taker: Taker, want: u32, counters: &Counters) -> SourceRun {
         let freed = || self.freed.take(want);
         let pool = |keep| self.pool.take(want, keep);
-        let run = match taker {
-            Taker::Collector => freed().or_else(|| pool(RESERVE_PAGES)).or_else(|| pool(0)),
-            Taker::Mutator => pool(0).or_else(freed),
-        };
-        run.or_else(|| {
+        let new = || {
+            let want = want.min(NEW_PAGES);
             counters.pages_allocated.add(want);
             let first = self.new.fetch_add(want, Ordering::AcqRel);
             SourceRun::new(SourceIndex(first), want)
-        })
+        };
+        match taker {
+            Taker::Helper => pool(RESERVE_PAGES).or_else(freed),
+            Taker::Collector => freed().or_else(|| pool(RESERVE_PAGES)),
+            Taker::LastResort => freed().or_else(|| pool(0)).or_else(new),
+            Taker::Mutator => pool(0).or_else(freed).or_else(new),
+        }
     }
 
     /// Takes pages that are to spare: about `keep` stay for staging. May be none.
@@ -168,7 +175,9 @@ mod tests {
         recycler.emptied(20..20 + HOT_PAGES + 3, &mut hot, &counters);
         assert_eq!(hot, run(23, HOT_PAGES));
         assert_eq!(recycler.take(Taker::Collector, 64, &counters), run(20, 3));
-        assert_eq!(recycler.take(Taker::Collector, 64, &counters).count, 64);
+        assert_eq!(recycler.take(Taker::Collector, 64, &counters), SourceRun::EMPTY);
+        assert_eq!(recycler.take(Taker::Helper, 64, &counters), SourceRun::EMPTY);
+        assert_eq!(recycler.take(Taker::LastResort, 64, &counters).count, 64);
         assert_eq!(counters.pages_allocated.get(), 0);
     }
 

@@ -15,8 +15,11 @@ use crate::raw::words;
 use crate::stats::CycleStats;
 use crate::transport::Compaction;
 
-/// Pages beyond the limit that keep their memory, so that the next cycle's first faults find some.
-const WARM_PAGES: u32 = 256;
+/// Pages beyond a heap's limit that keep their memory, so that the next cycle's first faults find
+/// some: a sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
+fn warm_pages(limit: u32) -> u32 {
+    (limit / 16).clamp(64, 1536)
+}
 
 /// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
 const DEPOSIT_PAGES: u32 = 512;
@@ -142,7 +145,8 @@ impl<M: ObjectModel> Collector<M> {
         loop {
             let mut cursor = space.allocation.lock();
             let page = cursor.top.max(cursor.resident);
-            let want = (cursor.limit + WARM_PAGES).saturating_sub(page).min(DEPOSIT_PAGES);
+            let want =
+                (cursor.limit + warm_pages(cursor.limit)).saturating_sub(page).min(DEPOSIT_PAGES);
             let count = match want {
                 0 => 0,
                 _ => space.transport.deposit(PageIndex(page), want, 0, &space.counters),

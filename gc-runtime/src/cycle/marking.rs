@@ -82,8 +82,9 @@ impl<M: ObjectModel> Collector<M> {
         let began = Instant::now();
         let space = &self.core.space;
         let black = space.black();
-        let summary =
-            self.pool.install(|| space.offsets.summarise(space.geometry, &space.live, &space.straddles, black));
+        let summary = self.pool.install(|| {
+            space.offsets.summarise(space.geometry, &space.live, &space.straddles, black)
+        });
         cycle.live_bytes = summary.live_words * crate::addr::WORD_BYTES as u64;
         cycle.summary_ns = ns(began.elapsed());
         (summary.compact < black).then_some(summary)

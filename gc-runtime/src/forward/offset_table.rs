@@ -26,7 +26,7 @@ pub(crate) const DENSE_PERCENT: u64 = 95;
 pub(crate) const ISLAND_PERCENT: u64 = 90;
 
 /// The least pages of an island: its padding is half a page on average.
-pub(crate) const ISLAND_PAGES: usize = 4;
+pub(crate) const ISLAND_PAGES: usize = 64;
 
 /// Marks a block that is not simply packed. The rest of the entry is, if its low six bits are zero,
 /// the block's new place; otherwise they are the word in the block before which the padding comes,
@@ -267,7 +267,13 @@ impl OffsetTable {
         }
     }
 
-    fn fill_page(&self, geometry: Geometry, live: &[AtomicU64], blocks: Range<usize>, target: Target) {
+    fn fill_page(
+        &self,
+        geometry: Geometry,
+        live: &[AtomicU64],
+        blocks: Range<usize>,
+        target: Target,
+    ) {
         let page_words = geometry.page_words_u32();
         let (mut place, padding) = match target {
             Target::Packed { start, padding } => (start, padding),
@@ -299,7 +305,7 @@ impl OffsetTable {
                 _ => {
                     let split = u64::from(place) | u64::from(high) << 32;
                     self.splits[padding.split as usize].store(split, Ordering::Relaxed);
-                    SPECIAL | padding.split * BLOCK_WORDS | offset
+                    SPECIAL | (padding.split * BLOCK_WORDS) | offset
                 }
             };
             self.before[index].store(entry, Ordering::Relaxed);
@@ -341,7 +347,8 @@ fn island_at(live_words: &[u32], page_words: u32) -> usize {
 
 /// The longest prefix that is dense as a whole and does not end in pages that are not.
 fn dense_prefix(live_words: &[u32], page_words: u32) -> u32 {
-    let is_dense = |live: u64, pages: u64| live * 100 >= pages * u64::from(page_words) * DENSE_PERCENT;
+    let is_dense =
+        |live: u64, pages: u64| live * 100 >= pages * u64::from(page_words) * DENSE_PERCENT;
     let mut best = 0;
     let mut live = 0;
     for (page, &words) in (1u32..).zip(live_words) {

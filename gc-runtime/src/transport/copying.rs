@@ -168,8 +168,10 @@ impl PageTransport for Copying {
     ) -> Option<SourceIndex> {
         if *run == SourceRun::EMPTY {
             let (buffer, count) = match taker {
-                Taker::Collector => (take_bit(&self.free_blocks) * BLOCK_PAGES, BLOCK_PAGES),
-                Taker::Mutator => {
+                Taker::Collector | Taker::LastResort => {
+                    (take_bit(&self.free_blocks) * BLOCK_PAGES, BLOCK_PAGES)
+                }
+                Taker::Mutator | Taker::Helper => {
                     let cluster = take_bit(&self.free_clusters);
                     (FIRST_CLUSTER_PAGE + cluster * FAULT_CLUSTER_PAGES, FAULT_CLUSTER_PAGES)
                 }
@@ -185,14 +187,18 @@ impl PageTransport for Copying {
         }
     }
 
+    fn unstage(&self, run: &mut SourceRun, place: SourceIndex) {
+        run.unpop(place);
+    }
+
     fn give_back(&self, taker: Taker, run: SourceRun) {
         if run == SourceRun::EMPTY {
             return;
         }
         let buffer = run.begin.0 - self.from_pages;
         let (free, bit) = match taker {
-            Taker::Collector => (&self.free_blocks, buffer / BLOCK_PAGES),
-            Taker::Mutator => {
+            Taker::Collector | Taker::LastResort => (&self.free_blocks, buffer / BLOCK_PAGES),
+            Taker::Mutator | Taker::Helper => {
                 (&self.free_clusters, (buffer - FIRST_CLUSTER_PAGE) / FAULT_CLUSTER_PAGES)
             }
         };

@@ -101,7 +101,8 @@ impl PageTransport for InPause {
         _whole: &dyn Fn(u32) -> bool,
         _run: &mut SourceRun,
         _counters: &Counters,
-    ) {}
+    ) {
+    }
 
     fn resident_after(&self, top: u32, _deposited: u32, resident_before: u32) -> u32 {
         top.max(resident_before)

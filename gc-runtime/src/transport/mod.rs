@@ -51,10 +51,14 @@ pub(crate) enum Compaction {
 /// Who asks for a place to build pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taker {
-    /// A collector thread: wants long runs.
+    /// A collector thread: wants long runs, and can wait.
     Collector,
-    /// A mutator in a fault, or one that prepares memory for new objects.
+    /// A collector thread that has waited in vain: memory may be allocated.
+    LastResort,
+    /// A mutator in a fault, or one that prepares memory for new objects: cannot wait.
     Mutator,
+    /// A mutator in a fault, for neighbours of the page it needs: can do without.
+    Helper,
 }
 
 /// Neighbouring places to build pages in, handed out from the low end.
@@ -79,6 +83,13 @@ impl SourceRun {
     /// This run, or if it is empty another.
     pub(crate) fn or_else(self, other: impl FnOnce() -> Self) -> Self {
         if self.count > 0 { self } else { other() }
+    }
+
+    /// Puts the place that was taken last back.
+    pub(crate) fn unpop(&mut self, place: SourceIndex) {
+        debug_assert_eq!(place.0 + 1, self.next.0, "not the place taken last");
+        self.next = place;
+        self.count += 1;
     }
 
     /// Takes the first place of the run.
@@ -143,6 +154,11 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         want: u32,
         counters: &Counters,
     ) -> Option<SourceIndex>;
+
+    /// Takes the place back that [`stage`](Self::stage) gave last, unused.
+    fn unstage(&self, run: &mut SourceRun, place: SourceIndex) {
+        let _ = (run, place);
+    }
 
     /// Every page built in a place of `run` is installed.
     fn flushed(&self, run: &mut SourceRun) {

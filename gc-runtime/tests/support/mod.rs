@@ -1,6 +1,8 @@
 //! What the integration tests share: heaps on every transport, and random graphs.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gc_runtime::{
     BuildError, FaultDelivery, GraphDigest, Heap, HeapBuilder, Local, Mutator, Record, RootIndex,
     Transport, TransportChoice,
@@ -86,7 +88,7 @@ pub fn random_shape(random: &mut Random, max_words: u64) -> Record {
 pub fn fill(mutator: &Mutator, object: Local<'_>, seed: u64) {
     let mut random = Random::new(seed);
     for word in mutator.words(object) {
-        word.store(random.next(), std::sync::atomic::Ordering::Relaxed);
+        word.store(random.next(), Ordering::Relaxed);
     }
 }
 
@@ -119,6 +121,16 @@ pub fn random_graph(
     roots
 }
 
+/// Tells the other threads of a test to end, also when the test fails.
+#[derive(Debug)]
+pub struct Finish<'a>(pub &'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The digest of a heap that the calling thread is a mutator of.
 pub fn digest(mutator: &mut Mutator) -> GraphDigest {
     let heap = mutator.heap().clone();
@@ -141,7 +153,7 @@ pub fn counted_list(mutator: &mut Mutator, len: u64, data_words: u32) -> RootInd
         let new = mutator.root(node).expect("just stored");
         mutator.store(new, 0, mutator.root(list));
         for word in mutator.words(new) {
-            word.store(number, std::sync::atomic::Ordering::Relaxed);
+            word.store(number, Ordering::Relaxed);
         }
         mutator.set_root(list, Some(new));
     }
@@ -155,7 +167,7 @@ pub fn check_counted_list(mutator: &Mutator, list: Option<Local<'_>>, len: u64) 
     while let Some(current) = node {
         number = number.checked_sub(1).expect("no more nodes than were made");
         for word in mutator.words(current) {
-            assert_eq!(word.load(std::sync::atomic::Ordering::Relaxed), number);
+            assert_eq!(word.load(Ordering::Relaxed), number);
         }
         node = mutator.load(current, 0);
     }

@@ -49,9 +49,9 @@ impl Plan {
     }
 }
 
-const LIVE_TEXT_BYTES: f64 = 56.0 * 1024.0 * 1024.0;
+const LIVE_TEXT_BYTES: f64 = 88.0 * 1024.0 * 1024.0;
 const BATCH_TEXT_BYTES: f64 = 1024.0 * 1024.0;
-const CHURN_BATCHES: u64 = 300;
+const CHURN_BATCHES: u64 = 400;
 const QUERIES_PER_BATCH: usize = 250;
 
 /// A heap is about this many times as large as the text in the index: twice the live data.

@@ -5,6 +5,10 @@ use super::plan::Plan;
 use super::query::Query;
 use crate::random::{Random, mix};
 
+/// The age of a document that is asked for is the least of this many draws: one in eight of the
+/// documents gets two thirds of the queries.
+const NEWS_BIAS: usize = 8;
+
 /// A document that is in the index.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -73,12 +77,15 @@ impl<'l> Script<'l> {
         changes
     }
 
-    /// The queries on the state that the last batch made.
+    /// The queries on the state that the last batch made. New documents are asked for more often
+    /// than old ones.
     pub(super) fn queries(&self, batch: u64) -> Vec<Query> {
         let mut random = Random::new(mix(mix(self.plan.seed, 2), batch));
         (0..self.plan.queries_per_batch)
             .filter_map(|_| {
-                let entry = self.live.get(random.index(self.live.len().max(1)))?;
+                let count = self.live.len();
+                let age = (0..NEWS_BIAS).map(|_| random.index(count.max(1))).min()?;
+                let entry = self.live.get(count.checked_sub(1 + age)?)?;
                 Query::draw(&self.library.draft(entry.passage), &mut random)
             })
             .collect()
