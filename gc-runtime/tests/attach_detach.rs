@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gc_runtime::{Heap, Record, Zeal};
 use support::{
-    Finish, all_ways, build, check_counted_list, counted_list, digest, on_every_transport,
+    Finish, Random, all_ways, build, check_counted_list, counted_list, digest, on_every_transport,
 };
 
 /// Longer than any cycle; only a test that fails waits for it.
@@ -131,6 +131,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                     let (heap, done) = (&heap, &done);
                     scope.spawn(move || {
                         let mut mutator = heap.attach().unwrap();
+                        let mut random = Random::new(number);
                         let mut globals = Vec::new();
                         let scratch = mutator.push_root(None);
                         let mut made = 0u64;
@@ -145,7 +146,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                             mutator.set_root(scratch, None);
                             globals.push((made, global));
                             if globals.len() > 200 {
-                                let at = (made * 7 + number) as usize % globals.len();
+                                let at = random.words_below(globals.len() as u64) as usize;
                                 let (expected, global) = globals.swap_remove(at);
                                 // Out of the root that goes away, into one that stays.
                                 let node = mutator.global(&global).unwrap();
@@ -156,7 +157,7 @@ fn global_roots_may_be_made_and_dropped_while_marking_runs() {
                                 drop(global);
                             }
                             mutator.safepoint();
-                            if made % ROOTS_PER_CYCLE == 0 {
+                            if made.is_multiple_of(ROOTS_PER_CYCLE) {
                                 // Slots of dropped roots come back with the next cycle.
                                 let flips = heap.flips();
                                 mutator.blocking(|| {

@@ -45,8 +45,8 @@ fn data_that_looks_like_references_stays_as_it_is() {
             let mut random = Random::new(21);
             let (mut nodes, mut expected) = (Vec::new(), Vec::new());
             for _ in 0..2000 {
-                let data_words = 1 + u32::try_from(random.below(100)).unwrap();
-                let refs = u32::try_from(random.below(4)).unwrap();
+                let data_words = 1 + random.words_below(100);
+                let refs = random.words_below(4);
                 nodes.push(mutator.alloc(Record { refs, data_words }).unwrap());
                 // Something to move away from.
                 let garbage = mutator.alloc(Record { refs: 0, data_words: 20 }).unwrap();
@@ -56,7 +56,7 @@ fn data_that_looks_like_references_stays_as_it_is() {
                 let object = mutator.root(node).unwrap();
                 let mut words = Vec::new();
                 for word in mutator.words(object) {
-                    let target = nodes[usize::try_from(random.below(2000)).unwrap()];
+                    let target = nodes[random.words_below(2000) as usize];
                     let address = mutator.root(target).unwrap().object().address();
                     word.store(address, Ordering::Relaxed);
                     words.push(address);
@@ -98,8 +98,8 @@ fn references_between_the_dense_prefix_and_the_compacted_part_are_kept() {
                 let sparse = mutator.root(*sparse).unwrap();
                 for (from, to) in [(old, sparse), (sparse, old)] {
                     if mutator.refs(from) > 0 {
-                        let slot = random.below(u64::from(mutator.refs(from)));
-                        mutator.store(from, u32::try_from(slot).unwrap(), Some(to));
+                        let slot = random.words_below(u64::from(mutator.refs(from)));
+                        mutator.store(from, slot, Some(to));
                     }
                 }
             }

@@ -142,11 +142,11 @@ fn garbage_of_many_times_the_limit_never_fails() {
 fn several_mutators_that_run_out_at_once_all_hear_of_it() {
     on_every_transport(small_heap, |heap| {
         std::thread::scope(|scope| {
-            for number in 0..3usize {
+            for shape in SHAPES.into_iter().take(3) {
                 let heap = &heap;
                 scope.spawn(move || {
                     let mut mutator = heap.attach().unwrap();
-                    let (roots, error) = fill_up(&mut mutator, SHAPES[number]);
+                    let (roots, error) = fill_up(&mut mutator, shape);
                     assert_eq!(error.cause, OomCause::Full);
                     for (seed, &root) in roots.iter().enumerate().step_by(7) {
                         let mut random = support::Random::new(seed as u64);

@@ -5,7 +5,7 @@ mod support;
 use gc_runtime::{BuildError, FaultDelivery, Heap, HeapBuilder, Transport, TransportChoice};
 
 fn refusal(builder: HeapBuilder) -> BuildError {
-    builder.build().err().expect("the builder refuses this")
+    builder.build().expect_err("the builder refuses this")
 }
 
 fn assert_names(error: &BuildError, words: &[String]) {

@@ -56,12 +56,12 @@ fn is_space(name: &str) -> bool {
 /// Replaces `count` objects of the table.
 fn churn(mutator: &mut Mutator, roots: Roots, random: &mut Random, count: u64) {
     for _ in 0..count {
-        let shape = Record { refs: 1, data_words: 1 + u32::try_from(random.below(11)).unwrap() };
+        let shape = Record { refs: 1, data_words: 1 + random.words_below(11) };
         mutator.alloc_into(roots.node, shape).expect("room");
         let node = mutator.root(roots.node).expect("just stored");
         fill(mutator, node, 1);
         let table = mutator.root(roots.table).expect("the table");
-        let slot = u32::try_from(random.below(u64::from(TABLE))).unwrap();
+        let slot = random.words_below(u64::from(TABLE));
         mutator.store(table, slot, Some(node));
     }
 }
@@ -151,12 +151,13 @@ fn a_moving_cycle_needs_two_percent_and_eight_mib_beside_the_heap_and_allocates_
 
 /// With the heap full, what carries the collector's names beside the two spaces is small.
 fn side_tables_are_small() {
-    let limit = 256u64 << 20;
-    let builder = Heap::builder().limit_bytes(usize::try_from(limit).unwrap());
+    let limit_bytes = 256usize << 20;
+    let limit = limit_bytes as u64;
+    let builder = Heap::builder().limit_bytes(limit_bytes);
     let Some(heap) = build(builder, Transport::Move, FaultDelivery::Signal) else { return };
     assert!(heap.stats().metadata_bytes_per_mib * 1000 <= 45 << 20);
     let before = resident_of(|name| name.starts_with("gc ") && !is_space(name));
-    let mut mutator = heap.attach().unwrap();
+    let mut mutator = heap.attach().expect("a mutator");
     let list = support::counted_list(&mut mutator, limit / 256 * 6 / 10, 30);
     mutator.collect();
     let used = heap.used_bytes() as u64;

@@ -1,5 +1,6 @@
 //! What the integration tests share: heaps on every transport, and random graphs.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::cast_possible_truncation, reason = "random numbers below small bounds")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +26,12 @@ impl Random {
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(n) >> 64) as u64
+        u64::try_from((u128::from(self.next()) * u128::from(n)) >> 64).expect("below n")
+    }
+
+    /// A number of words or slots below `n`.
+    pub fn words_below(&mut self, n: u64) -> u32 {
+        u32::try_from(self.below(n)).expect("below a number of words")
     }
 }
 
@@ -71,15 +77,15 @@ pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)
 /// A shape from 16 bytes to `max_words`, small ones more often.
 pub fn random_shape(random: &mut Random, max_words: u64) -> Record {
     let words = match random.below(100) {
-        0 => 2 + random.below(max_words),
-        1..=5 => 2 + random.below(2000.min(max_words)),
-        6..=20 => 2 + random.below(100),
-        _ => 1 + random.below(10),
-    } as u32;
+        0 => 2 + random.words_below(max_words),
+        1..=5 => 2 + random.words_below(2000.min(max_words)),
+        6..=20 => 2 + random.words_below(100),
+        _ => 1 + random.words_below(10),
+    };
     let refs = match random.below(3) {
         0 => 0,
-        1 => words.min(random.below(8) as u32),
-        _ => (random.below(u64::from(words) + 1) as u32).min(4000),
+        1 => words.min(random.words_below(8)),
+        _ => random.words_below(u64::from(words) + 1).min(4000),
     };
     Record { refs, data_words: words - refs }
 }
@@ -113,7 +119,7 @@ pub fn random_graph(
         let object = mutator.root(root).expect("a node");
         for slot in 0..mutator.refs(object) {
             if random.below(4) != 0 {
-                let target = roots[random.below(nodes as u64) as usize];
+                let target = roots[random.words_below(nodes as u64) as usize];
                 mutator.store(object, slot, mutator.root(target));
             }
         }
