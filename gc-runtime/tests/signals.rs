@@ -22,8 +22,10 @@ static FILE: AtomicI32 = AtomicI32::new(-1);
 static REPAIRS: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn repair(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo, and both signals come with an address here.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the kernel passes a valid siginfo.
+    let info = unsafe { &*info };
+    // SAFETY: both signals come with an address here.
+    let address = unsafe { info.si_addr() }.addr();
     let (page, len) = (PAGE.load(Ordering::SeqCst), uffd_move::page_size());
     if !(page..page + len).contains(&address) {
         // SAFETY: ends the process at once, which a test cannot miss.
@@ -39,8 +41,9 @@ extern "C" fn repair(signal: i32, info: *mut libc::siginfo_t, _context: *mut lib
             )
         };
     } else {
+        let len = libc::off_t::try_from(len).expect("the size of a page");
         // SAFETY: the descriptor stays open; ftruncate is async-signal-safe.
-        unsafe { libc::ftruncate(FILE.load(Ordering::SeqCst), len as libc::off_t) };
+        unsafe { libc::ftruncate(FILE.load(Ordering::SeqCst), len) };
     }
     REPAIRS.fetch_add(1, Ordering::SeqCst);
 }
