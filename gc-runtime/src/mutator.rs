@@ -146,10 +146,11 @@ impl<M: ObjectModel> Mutator<M> {
         };
         let mut fruitless = 0;
         loop {
-            core.poll(&mutator);
+            // First: in a forked child nobody answers a poll.
             if let Some(cause) = core.unusable() {
                 return Err(self.out_of_memory(words, cause));
             }
+            core.poll(&mutator);
             if !large {
                 // The limit may only have been lowered to get this thread's attention.
                 let (bump, end) = (
