@@ -325,8 +325,8 @@ run_tests() {
 	done
 	# One interface, one answer
 	for k in debug reference; do
-		case " $* " in
-		*" patched "*" $k "*)
+		case "+ $* + $* +" in
+		*" patched "*+*" $k "*)
 			if diff <(answers "$cache/logs/patched.log") <(answers "$cache/logs/$k.log"); then
 				echo "answers of patched and $k: $(answers "$cache/logs/$k.log" | wc -l), all equal"
 			else
