@@ -2,7 +2,9 @@
 
 mod support;
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use support::{
     Mapped, alone, move_pages, pages, register, require_move, require_move_with, unregister,
@@ -207,4 +209,44 @@ fn faults_moves_and_removals_at_once_lose_no_page() {
             });
         }
     });
+}
+
+/// The kernel's own wake-up comes before the range is unregistered, and some faults come between.
+#[test]
+fn a_thread_that_faults_while_its_range_is_unregistered_is_not_left_asleep() {
+    const ROUNDS: usize = 30_000;
+    let Some(opened) = require_move() else { return };
+    // Not borrowed but shared: a thread that sleeps for ever must not keep the test from failing.
+    let mapped = Arc::new(Mapped::new(1));
+    let turn = Arc::new(AtomicUsize::new(0));
+    let (sender, done) = mpsc::channel();
+    let toucher = {
+        let (mapped, turn) = (Arc::clone(&mapped), Arc::clone(&turn));
+        move || {
+            for round in 1..=ROUNDS {
+                let mut spins = 0;
+                while turn.load(Ordering::Acquire) != round {
+                    spins += 1;
+                    if spins % 4096 == 0 {
+                        // On a single processor the other thread waits for this one.
+                        std::thread::yield_now();
+                    }
+                    std::hint::spin_loop();
+                }
+                // Comes now a little earlier, now a little later than the other thread.
+                (0..round % 97 * 8).for_each(|_| std::hint::spin_loop());
+                assert_eq!(mapped.byte(0), 0);
+                sender.send(()).expect("the test waits for this");
+            }
+        }
+    };
+    std::thread::spawn(toucher);
+    for round in 1..=ROUNDS {
+        mapped.advise(mapped.range, libc::MADV_DONTNEED).unwrap();
+        register(&opened.uffd, mapped.range);
+        turn.store(round, Ordering::Release);
+        unregister(&opened.uffd, mapped.range).unwrap();
+        done.recv_timeout(Duration::from_secs(20))
+            .unwrap_or_else(|_| panic!("round {round}: the thread sleeps in its fault"));
+    }
 }

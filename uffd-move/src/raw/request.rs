@@ -240,7 +240,12 @@ pub unsafe fn unregister<K: UffdIoctl + ?Sized>(uffd: &K, range: PageRange) -> R
     let mut arg = range_of(range);
     // SAFETY: the caller wants the kernel's own fault handling back.
     let answer = unsafe { uffd.ioctl(Request::Unregister(&mut arg)) };
-    answer.map_err(|errno| OpError::new(Op::Unregister, range, errno, PageCount::ZERO))
+    answer.map_err(|errno| OpError::new(Op::Unregister, range, errno, PageCount::ZERO))?;
+    // The kernel wakes before it unregisters. Where faults take only the lock of their mapping, a
+    // thread can go to sleep in between, and nobody is left to wake it.
+    // SAFETY: waking changes no memory; nothing can be wrong with a range that was registered.
+    let _ = unsafe { wake_pages(uffd, range) };
+    Ok(())
 }
 
 fn dont_wake(wake: Wake) -> u64 {
