@@ -146,8 +146,8 @@ fn storm(transport: Transport, delivery: FaultDelivery) {
             while !done.load(Ordering::Relaxed) {
                 // SAFETY: the thread lives longer than this scope.
                 unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
-                // Without a pause the target would do nothing but take signals.
-                std::thread::sleep(std::time::Duration::from_micros(200));
+                // Without a pause the target does little but take signals.
+                std::thread::sleep(std::time::Duration::from_micros(20));
             }
         });
         let collector = scope.spawn(|| {

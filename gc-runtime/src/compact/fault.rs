@@ -5,6 +5,7 @@
 //! takes microseconds.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use crate::addr::PageIndex;
@@ -13,6 +14,7 @@ use crate::compact::source_page::Built;
 use crate::forward::Plan;
 use crate::model::ObjectModel;
 use crate::raw::fault_entry::ServeFault;
+use crate::raw::futex;
 use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{SourceRun, Taker};
@@ -167,7 +169,9 @@ impl Patience {
         match self.rounds {
             0..=64 => std::hint::spin_loop(),
             65..=256 => std::thread::yield_now(),
-            _ => std::thread::sleep(Duration::from_micros(20)),
+            // Not `sleep`, which goes on sleeping after each signal and never ends in a storm of
+            // them: every signal adds the timer's slack.
+            _ => futex::wait(&AtomicU32::new(0), 0, Some(Duration::from_micros(20))),
         }
     }
 }
