@@ -121,13 +121,18 @@ impl<M: ObjectModel> HeapCore<M> {
         }
     }
 
-    /// Ends a mutator's allocation buffers: notes what was born in them in this cycle.
+    /// Ends all of a mutator's allocations: notes what was born in this cycle.
     pub(crate) fn retire_buffers(&self, mutator: &MutatorCore) {
+        self.retire_buffer(mutator);
+        self.retire_large(mutator);
+    }
+
+    /// Ends a mutator's allocation buffer.
+    pub(crate) fn retire_buffer(&self, mutator: &MutatorCore) {
         let bump = mutator.bump.swap(0, Ordering::Relaxed);
         mutator.limit.store(0, Ordering::Relaxed);
         mutator.buffer_end.store(0, Ordering::Relaxed);
         self.note_born(mutator.buffer_start.swap(0, Ordering::Relaxed), bump);
-        self.retire_large(mutator);
     }
 
     /// Ends a mutator's last large allocation.

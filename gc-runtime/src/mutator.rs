@@ -193,13 +193,7 @@ impl<M: ObjectModel> Mutator<M> {
                 mutator.large_start.store(start, Ordering::Relaxed);
                 mutator.large_end.store(start + bytes, Ordering::Relaxed);
             } else {
-                let large = (
-                    mutator.large_start.swap(0, Ordering::Relaxed),
-                    mutator.large_end.swap(0, Ordering::Relaxed),
-                );
-                core.retire_buffers(&mutator);
-                mutator.large_start.store(large.0, Ordering::Relaxed);
-                mutator.large_end.store(large.1, Ordering::Relaxed);
+                core.retire_buffer(&mutator);
                 self.prepare(grant);
                 let end = start + grant.pages as usize * geometry.page_bytes();
                 mutator.buffer_start.store(start, Ordering::Relaxed);

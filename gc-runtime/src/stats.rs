@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     pub(crate) pages_moved: Count,
     pub(crate) pages_recycled: Count,
     pub(crate) pages_allocated: Count,
+    pub(crate) pages_warmed: Count,
     pub(crate) pages_released: Count,
     pub(crate) ioctls: Count,
     pub(crate) madvise_calls: Count,
@@ -84,6 +85,8 @@ pub struct CycleStats {
     pub pages_recycled: u64,
     /// Pages the kernel had to allocate.
     pub pages_allocated: u64,
+    /// Pages added to the warm pool before the flip.
+    pub pages_warmed: u64,
     /// Pages given back to the kernel.
     pub pages_released: u64,
     /// System calls that put pages in place.
@@ -134,6 +137,8 @@ pub struct HeapStats {
     pub pages_recycled: u64,
     /// Pages the kernel had to allocate for compaction.
     pub pages_allocated: u64,
+    /// Pages added to the warm pool.
+    pub pages_warmed: u64,
     /// Pages given back to the kernel.
     pub pages_released: u64,
     /// System calls that put pages in place.
@@ -188,6 +193,7 @@ impl HeapStats {
             pages_moved: 0,
             pages_recycled: 0,
             pages_allocated: 0,
+            pages_warmed: 0,
             pages_released: 0,
             ioctls: 0,
             madvise_calls: 0,
@@ -210,6 +216,7 @@ impl HeapStats {
         cycle.pages_moved = counters.pages_moved.take();
         cycle.pages_recycled = counters.pages_recycled.take();
         cycle.pages_allocated = counters.pages_allocated.take();
+        cycle.pages_warmed = counters.pages_warmed.take();
         cycle.pages_released = counters.pages_released.take();
         cycle.ioctls = counters.ioctls.take();
         cycle.madvise_calls = counters.madvise_calls.take();
@@ -228,6 +235,7 @@ impl HeapStats {
         self.pages_moved += cycle.pages_moved;
         self.pages_recycled += cycle.pages_recycled;
         self.pages_allocated += cycle.pages_allocated;
+        self.pages_warmed += cycle.pages_warmed;
         self.pages_released += cycle.pages_released;
         self.ioctls += cycle.ioctls;
         self.madvise_calls += cycle.madvise_calls;

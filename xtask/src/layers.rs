@@ -39,7 +39,7 @@ const TABLE: &[Layers] = &[
             &["forward"],
             // The words in which transports and the steps of compaction talk to each other.
             &["compact/page_state"],
-            &["transport", "compact/recycle", "compact/free_pages"],
+            &["transport", "compact/recycle", "compact/free_pages", "compact/emptied_pages"],
             &["space"],
             &["roots", "safepoint"],
             &["mark"],

@@ -37,11 +37,15 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 
     fn compact_band(&self, plan: Plan, band: Range<u32>, run: &mut SourceRun) {
+        let mut own = band.start;
         for page in band.clone().map(PageIndex) {
-            let Ok(claim) = self.states.claim(page) else { continue };
+            let Ok(claim) = self.states.claim(page) else {
+                own = page.0 + 1;
+                continue;
+            };
             let stage = self
                 .needs_stage(plan, page)
-                .then(|| self.stage_in_band(plan, band.clone(), page, run));
+                .then(|| self.stage_in_band(plan, band.clone(), own..page.0, run));
             match self.build(plan, claim, stage) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => self.states.settle(claim),
@@ -51,15 +55,17 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.transport.flushed(run);
     }
 
-    /// A place to build `page` of a band in; what has been built before may have to be installed
-    /// first, and waiting for a mutator that is at work on a page is better than allocating.
+    /// A place to build the page of a band in that comes after the pages `own`, which the caller has
+    /// just built. These may have to be installed first, and waiting for a mutator that is at work
+    /// on a page is better than allocating.
     fn stage_in_band(
         &self,
         plan: Plan,
         band: Range<u32>,
-        page: PageIndex,
+        own: Range<u32>,
         run: &mut SourceRun,
     ) -> SourceIndex {
+        let page = PageIndex(own.end);
         let want = band.end - page.0;
         let mut taker = Taker::Collector;
         let mut patience = Patience::default();
@@ -70,6 +76,8 @@ impl<M: ObjectModel> MovingSpace<M> {
             self.install_staged(band.start..page.0);
             self.transport.flushed(run);
             self.advance(plan, run);
+            // If a page before is in the works elsewhere, that was nothing.
+            self.emptied_by(plan, own.clone());
             let lowest = PageIndex(self.built.load(Ordering::Acquire));
             let others = lowest < page && self.states.get(lowest) == PageState::Claimed;
             if others && !patience.is_out() {
@@ -103,6 +111,23 @@ impl<M: ObjectModel> MovingSpace<M> {
             let moved = |page| self.offsets.moves_whole(self.geometry, PageIndex(page));
             self.transport.emptied(before..bound, &moved, run, &self.counters);
         }
+    }
+
+    /// Tells the transport which old pages nobody needs any more once the caller has built all of
+    /// `built`: those strictly between the first that these took from and the first that the next
+    /// page takes from.
+    pub(crate) fn emptied_by(&self, plan: Plan, built: Range<u32>) {
+        let (start, end) = (built.start.max(plan.dense), built.end.min(plan.compact));
+        if start >= end {
+            return;
+        }
+        let first = self.offsets.first_source(self.geometry, PageIndex(start)).0 + 1;
+        let bound = match end {
+            end if end < plan.compact => self.offsets.first_source(self.geometry, PageIndex(end)).0,
+            _ => plan.black,
+        };
+        let moved = |page| self.offsets.moves_whole(self.geometry, PageIndex(page));
+        self.transport.emptied_early(first..bound.max(first), &moved, &self.counters);
     }
 
     /// Waits until every page with content is in place.

@@ -5,7 +5,6 @@
 //! takes microseconds.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use crate::addr::PageIndex;
@@ -75,13 +74,20 @@ impl<M: ObjectModel> MovingSpace<M> {
         let start = page.0 / size * size;
         let cluster = start..plan.post().min(start + size);
         let mut run = SourceRun::EMPTY;
+        // The pages from here on are built, all of them by this thread.
+        let mut own = start;
         for other in cluster.clone().map(PageIndex) {
             let taker = if other == page { Taker::Mutator } else { Taker::Helper };
             let want = cluster.end - other.0;
             let mut stage = None;
             if self.needs_stage(plan, other) {
+                if run.count == 0 {
+                    // What has been emptied on the way can be built in next.
+                    self.emptied_by(plan, own..other.0);
+                }
                 stage = self.transport.stage(taker, &mut run, other, want, &self.counters);
                 if stage.is_none() {
+                    own = other.0 + 1;
                     continue;
                 }
             }
@@ -89,6 +95,8 @@ impl<M: ObjectModel> MovingSpace<M> {
                 if let Some(place) = stage {
                     self.transport.unstage(&mut run, place);
                 }
+                self.emptied_by(plan, own..other.0);
+                own = other.0 + 1;
                 continue;
             };
             match self.build(plan, claim, stage) {
@@ -102,6 +110,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
             }
         }
+        self.emptied_by(plan, own..cluster.end);
         self.install_staged(start..cluster.end.max(self.around(page).end));
         self.transport.give_back(Taker::Mutator, run);
     }
@@ -169,9 +178,7 @@ impl Patience {
         match self.rounds {
             0..=64 => std::hint::spin_loop(),
             65..=256 => std::thread::yield_now(),
-            // Not `sleep`, which goes on sleeping after each signal and never ends in a storm of
-            // them: every signal adds the timer's slack.
-            _ => futex::wait(&AtomicU32::new(0), 0, Some(Duration::from_micros(20))),
+            _ => futex::nap(Duration::from_micros(20)),
         }
     }
 }

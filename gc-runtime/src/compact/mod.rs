@@ -14,4 +14,5 @@ pub(crate) mod source_page;
 pub(crate) mod install;
 pub(crate) mod background;
 pub(crate) mod recycle;
+pub(crate) mod emptied_pages;
 pub(crate) mod free_pages;

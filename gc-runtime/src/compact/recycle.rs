@@ -5,7 +5,8 @@
 //! * *hot* pages: those that a collector thread has just emptied. It keeps the last of them, in one
 //!   run, for the next pages it builds: the later they were read, the more of them is still in the
 //!   cache, and writing to cold memory costs as much as reading the objects;
-//! * *freed* pages: the other emptied ones, for whoever needs some ([`FreePages`]);
+//! * *freed* pages: the other emptied ones, for whoever needs some ([`FreePages`]); also those that
+//!   a fault has emptied, long before the collector gets there;
 //! * the *pool*: pages that were free when the heap was set aside, so that the very first fault
 //!   finds some;
 //! * *new* pages beyond the end of memory, which the kernel allocates when they are written to. In
@@ -14,14 +15,19 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::compact::emptied_pages::EmptiedPages;
 use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::stats::Counters;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
-/// Pages that stay in the pool for faults.
+/// Pages that collector threads leave in the pool for faults.
 const RESERVE_PAGES: u32 = 256;
+
+/// Pages that faults leave in the pool for the very pages that were touched. A fault that builds a
+/// whole cluster gives back almost as much as it takes.
+const LAST_PAGES: u32 = 64;
 
 /// Pages that are allocated at a time, when it must be.
 const NEW_PAGES: u32 = 16;
@@ -74,13 +80,19 @@ impl Supply {
 pub(crate) struct Recycler {
     pool: Supply,
     freed: FreePages,
+    emptied: EmptiedPages,
     new: AtomicU32,
 }
 
 impl Recycler {
     /// For a from-space of `pages` pages.
     pub(crate) fn new(pages: u32) -> std::io::Result<Self> {
-        Ok(Self { pool: Supply::default(), freed: FreePages::new(pages)?, new: AtomicU32::new(0) })
+        Ok(Self {
+            pool: Supply::default(),
+            freed: FreePages::new(pages)?,
+            emptied: EmptiedPages::new(pages)?,
+            new: AtomicU32::new(0),
+        })
     }
 
     /// In the pause: `resident` is the end of memory, everything from `plan.used` on is free.
@@ -90,9 +102,21 @@ impl Recycler {
         self.new.store(end, Ordering::Release);
     }
 
-    /// A collector thread has emptied `pages`: it keeps the last of them in `run`, in exchange for
-    /// what it has left there, if that makes the run longer.
+    /// A collector thread has got so far that `pages` are emptied: it keeps the last of them in
+    /// `run`, in exchange for what it has left there, if that makes the run longer.
     pub(crate) fn emptied(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
+        self.emptied.mark(pages, |pages| self.keep_last(pages, run, counters));
+    }
+
+    /// Somebody has emptied `pages` before the collector got there.
+    pub(crate) fn emptied_early(&self, pages: Range<u32>, counters: &Counters) {
+        self.emptied.mark(pages, |pages| {
+            counters.pages_recycled.add(pages.end - pages.start);
+            self.freed.add(pages);
+        });
+    }
+
+    fn keep_last(&self, pages: Range<u32>, run: &mut SourceRun, counters: &Counters) {
         counters.pages_recycled.add(pages.end - pages.start);
         let keep = (pages.end - pages.start).min(HOT_PAGES);
         if keep <= run.count {
@@ -121,10 +145,10 @@ impl Recycler {
             SourceRun::new(SourceIndex(first), want)
         };
         match taker {
-            Taker::Helper => pool(RESERVE_PAGES).or_else(freed),
+            Taker::Helper => freed().or_else(|| pool(LAST_PAGES)),
             Taker::Collector => freed().or_else(|| pool(RESERVE_PAGES)),
             Taker::LastResort => freed().or_else(|| pool(0)).or_else(new),
-            Taker::Mutator => pool(0).or_else(freed).or_else(new),
+            Taker::Mutator => freed().or_else(|| pool(0)).or_else(new),
         }
     }
 
@@ -137,9 +161,10 @@ impl Recycler {
         run.or_else(|| self.pool.take(want, keep))
     }
 
-    /// Forgets the freed pages of a finished cycle.
+    /// Forgets the emptied pages of a finished cycle.
     pub(crate) fn clear(&self) {
         self.freed.clear();
+        self.emptied.clear();
     }
 }
 
@@ -176,6 +201,8 @@ mod tests {
         assert_eq!(hot, run(23, HOT_PAGES));
         assert_eq!(recycler.take(Taker::Collector, 64, &counters), run(20, 3));
         assert_eq!(recycler.take(Taker::Collector, 64, &counters), SourceRun::EMPTY);
+        let helped = recycler.take(Taker::Helper, BAND_PAGES, &counters).count;
+        assert_eq!(helped, RESERVE_PAGES - LAST_PAGES);
         assert_eq!(recycler.take(Taker::Helper, 64, &counters), SourceRun::EMPTY);
         assert_eq!(recycler.take(Taker::LastResort, 64, &counters).count, 64);
         assert_eq!(counters.pages_allocated.get(), 0);
@@ -191,6 +218,23 @@ mod tests {
         recycler.add(hot);
         assert_eq!(recycler.take_spare(64, 0), run(13, 7));
         assert_eq!(recycler.take_spare(64, 0).count, 0);
+    }
+
+    #[test]
+    fn what_was_emptied_early_is_not_recycled_again() {
+        let (recycler, counters) = recycler(100);
+        recycler.emptied_early(12..16, &counters);
+        assert_eq!(recycler.take(Taker::Helper, 2, &counters), run(12, 2));
+        let mut hot = SourceRun::EMPTY;
+        recycler.emptied(10..20, &mut hot, &counters);
+        assert_eq!(hot, run(16, 4));
+        assert_eq!(counters.pages_recycled.get(), 10);
+        let mut left = vec![];
+        while let taken @ SourceRun { count: 1.., .. } = recycler.take_spare(64, 0) {
+            left.extend(taken.next.0..taken.next.0 + taken.count);
+        }
+        left.sort_unstable();
+        assert_eq!(left, [10, 11, 14, 15]);
     }
 
     #[test]

@@ -15,11 +15,15 @@ use crate::raw::words;
 use crate::stats::CycleStats;
 use crate::transport::Compaction;
 
-/// Pages beyond a heap's limit that keep their memory, so that the next cycle's first faults find
-/// some: a sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
+/// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
+/// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
 fn warm_pages(limit: u32) -> u32 {
     (limit / 16).clamp(64, 1536)
 }
+
+/// Pages that are not deposited before the last thread has left: a mutator that is about to bring
+/// in a page of its own must not have to allocate one.
+const KEPT_PAGES: u32 = 64;
 
 /// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
 const DEPOSIT_PAGES: u32 = 512;
@@ -30,6 +34,7 @@ const POISON: u64 = 0xdead_dead_dead_dead;
 impl<M: ObjectModel> Collector<M> {
     /// Moves everything that lives to where the summary says, beside the mutators.
     pub(crate) fn compact(&mut self, summary: Summary, cycle: &mut CycleStats) {
+        self.warm_up();
         let cpu = AtomicU64::new(0);
         let began = cpu_time();
         let Some((plan, resident)) = self.flip(summary, cycle) else {
@@ -52,7 +57,7 @@ impl<M: ObjectModel> Collector<M> {
         cycle.compact_ns = ns(began.elapsed());
 
         let began = Instant::now();
-        let deposited = self.deposit();
+        let deposited = self.deposit(KEPT_PAGES);
         cycle.deposit_ns = ns(began.elapsed());
 
         let (began, began_cpu) = (Instant::now(), cpu_time());
@@ -67,6 +72,20 @@ impl<M: ObjectModel> Collector<M> {
                 .fault_samples
                 .drain(|time| stats.fault_ns.saturating_record(u64::from(time).max(1)));
             stats.allocation_stall_ns = self.core.stall_ns.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Fills the warm pool, which mutators have used up if the heap has grown since the last cycle.
+    fn warm_up(&self) {
+        let space = &self.core.space;
+        let cursor = space.allocation.lock();
+        let start = cursor.top.max(cursor.resident);
+        let end = cursor.top + warm_pages(cursor.limit);
+        drop(cursor);
+        // Should a mutator get some of these pages meanwhile, they are zeros as before.
+        if start < end && space.transport.warm(start..end, &space.counters) {
+            let mut cursor = space.allocation.lock();
+            cursor.resident = cursor.resident.max(end);
         }
     }
 
@@ -138,8 +157,8 @@ impl<M: ObjectModel> Collector<M> {
     }
 
     /// Left-over pages become memory for new objects: what the next page faults of the mutators
-    /// would otherwise have to allocate. The end of that memory, or zero.
-    fn deposit(&self) -> u32 {
+    /// would otherwise have to allocate. About `keep` pages stay. The end of that memory, or zero.
+    fn deposit(&self, keep: u32) -> u32 {
         let space = &*self.core.space;
         let mut deposited = 0;
         loop {
@@ -149,7 +168,7 @@ impl<M: ObjectModel> Collector<M> {
                 (cursor.limit + warm_pages(cursor.limit)).saturating_sub(page).min(DEPOSIT_PAGES);
             let count = match want {
                 0 => 0,
-                _ => space.transport.deposit(PageIndex(page), want, 0, &space.counters),
+                _ => space.transport.deposit(PageIndex(page), want, keep, &space.counters),
             };
             if count == 0 {
                 return deposited;
@@ -163,6 +182,7 @@ impl<M: ObjectModel> Collector<M> {
     fn finish(&self, plan: Plan, resident_before: u32, deposited: u32) {
         let space = &*self.core.space;
         space.gate.close();
+        let deposited = deposited.max(self.deposit(0));
         if let Err(error) = space.transport.close() {
             // Pages that are missing would fault for ever.
             let errno = error.raw_os_error().unwrap_or(0);

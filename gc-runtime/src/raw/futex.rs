@@ -23,6 +23,14 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
     }
 }
 
+/// Sleeps for at most `limit`; a signal ends it.
+///
+/// [`std::thread::sleep`] goes on sleeping after each signal and need not end in a storm of them:
+/// every time the timer's slack is added.
+pub(crate) fn nap(limit: Duration) {
+    wait(&AtomicU32::new(0), 0, Some(limit));
+}
+
 /// Wakes every thread that waits for `word`.
 pub(crate) fn wake_all(word: &AtomicU32) {
     // SAFETY: waking only uses the address of a live word as a key.

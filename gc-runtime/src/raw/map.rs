@@ -178,6 +178,11 @@ impl Reservation {
         self.advise(offset, len, MmapAdvise::MADV_DONTNEED)
     }
 
+    /// Puts memory behind `len` bytes from `offset`, as writing to each page would.
+    pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.advise(offset, len, MmapAdvise::MADV_POPULATE_WRITE)
+    }
+
     /// Refuses huge pages for the whole range: moving one small page out of a huge one splits it.
     pub(crate) fn refuse_huge_pages(&self) {
         // A kernel without huge pages refuses the request; then there is nothing to refuse.

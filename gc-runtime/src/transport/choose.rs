@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uffd_move::{Features, Levels, OpenOptions, Support, Wake};
 
 use crate::error::BuildError;
-use crate::options::{FaultDelivery, Fork, Options, Transport, TransportChoice};
+use crate::options::{FaultDelivery, Options, Transport, TransportChoice};
 use crate::raw::map::Reservation;
 use crate::raw::uffd::HeapUffd;
 use crate::transport::PageTransport;
@@ -35,14 +35,15 @@ pub(crate) struct Chosen {
 
 /// Chooses and builds the transport of a heap.
 pub(crate) fn choose(options: &Options, page_bytes: usize) -> Result<Chosen, BuildError> {
+    let support = Support::probe();
     let (kind, reason) = match options.transport {
         TransportChoice::Only(kind) => {
-            if let Some(reason) = missing(kind, options) {
+            if let Some(reason) = missing(kind, &support, options) {
                 return Err(BuildError::NoTransport { transport: kind, reason });
             }
             (kind, "asked for".to_owned())
         }
-        TransportChoice::Auto => automatic(options),
+        TransportChoice::Auto => automatic(&support, options),
     };
     if kind == Transport::Mprotect && options.delivery == FaultDelivery::HandlerThread {
         return Err(BuildError::NoDelivery { transport: kind, delivery: options.delivery });
@@ -50,10 +51,10 @@ pub(crate) fn choose(options: &Options, page_bytes: usize) -> Result<Chosen, Bui
     build(kind, reason, options, page_bytes)
 }
 
-fn automatic(options: &Options) -> (Transport, String) {
+fn automatic(support: &Support, options: &Options) -> (Transport, String) {
     let mut reasons = String::new();
     for kind in [Transport::Move, Transport::Copy] {
-        match missing(kind, options) {
+        match missing(kind, support, options) {
             None => {
                 let reason =
                     if reasons.is_empty() { "the kernel has it".to_owned() } else { reasons };
@@ -71,11 +72,10 @@ fn automatic(options: &Options) -> (Transport, String) {
 }
 
 /// Why this kernel lacks `kind`, if it does.
-fn missing(kind: Transport, options: &Options) -> Option<String> {
+fn missing(kind: Transport, support: &Support, options: &Options) -> Option<String> {
     if kind == Transport::Stw {
         return None;
     }
-    let support = Support::probe();
     let no = |answer: &uffd_move::Answer| answer.reason().map(str::to_owned);
     if kind != Transport::Mprotect {
         let levels: &Levels = match kind {
@@ -121,16 +121,15 @@ fn build(
             if options.delivery == FaultDelivery::HandlerThread {
                 events = Some(uffd.clone());
             }
-            let anon = |heap, from, uffd, fork: Fork| AnonSpaces::new(heap, from, uffd, fork);
             match kind {
                 Transport::Move => {
-                    let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;
+                    let spaces = AnonSpaces::new(heap, from, uffd, options.fork).map_err(map)?;
                     Box::new(
                         Moving::new(spaces, page_bytes).map_err(system("mapping side tables"))?,
                     )
                 }
                 Transport::Copy => {
-                    let spaces = anon(heap, from, uffd, options.fork).map_err(map)?;
+                    let spaces = AnonSpaces::new(heap, from, uffd, options.fork).map_err(map)?;
                     Box::new(
                         Copying::new(spaces, page_bytes)
                             .map_err(system("mapping staging pages"))?,

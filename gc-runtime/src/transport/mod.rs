@@ -132,6 +132,13 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
     #[expect(clippy::wrong_self_convention, reason = "the words of from-space, not a conversion")]
     fn from_words(&self) -> &[AtomicU64];
 
+    /// Before the pause: puts memory behind `pages`, which nobody uses, if staging pages can be made
+    /// of it. False if there is none now.
+    fn warm(&self, pages: Range<u32>, counters: &Counters) -> bool {
+        let _ = (pages, counters);
+        false
+    }
+
     /// In the pause: sets the heap's pages aside and sees to it that touching one faults.
     ///
     /// `resident` is the end of the pages that have memory behind them.
@@ -186,6 +193,12 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         run: &mut SourceRun,
         counters: &Counters,
     );
+
+    /// As [`emptied`](Self::emptied), by somebody who is ahead of the collector: pages in the middle
+    /// of the old heap, which the collector will report again.
+    fn emptied_early(&self, pages: Range<u32>, whole: &dyn Fn(u32) -> bool, counters: &Counters) {
+        let _ = (pages, whole, counters);
+    }
 
     /// Puts up to `want` emptied pages, with whatever they hold, at `page` and after for new
     /// objects, and says how many. `keep` pages of each supply stay for staging. Zero means there

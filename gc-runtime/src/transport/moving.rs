@@ -60,6 +60,18 @@ impl Moving {
     }
 }
 
+/// Calls `each` for the runs of `pages` that do not move as a whole: the others leave nothing behind.
+fn each_stretch(pages: Range<u32>, whole: &dyn Fn(u32) -> bool, mut each: impl FnMut(Range<u32>)) {
+    let mut at = pages.start;
+    while at < pages.end {
+        let end = (at..pages.end).find(|&page| whole(page)).unwrap_or(pages.end);
+        if at < end {
+            each(at..end);
+        }
+        at = (end..pages.end).find(|&page| !whole(page)).unwrap_or(pages.end);
+    }
+}
+
 impl PageTransport for Moving {
     fn kind(&self) -> Transport {
         Transport::Move
@@ -79,6 +91,22 @@ impl PageTransport for Moving {
 
     fn from_words(&self) -> &[AtomicU64] {
         self.spaces.from.words()
+    }
+
+    fn warm(&self, pages: Range<u32>, counters: &Counters) -> bool {
+        let page_bytes = self.page_words * size_of::<u64>();
+        let count = pages.end - pages.start;
+        let warmed = self
+            .spaces
+            .heap
+            .populate(pages.start as usize * page_bytes, count as usize * page_bytes);
+        if let Err(error) = warmed {
+            tracing::debug!(%error, "the first faults will have to allocate");
+            return false;
+        }
+        counters.madvise_calls.add(1);
+        counters.pages_warmed.add(count);
+        true
     }
 
     fn flip(&self, plan: Plan, resident: u32) -> io::Result<()> {
@@ -194,14 +222,11 @@ impl PageTransport for Moving {
         run: &mut SourceRun,
         counters: &Counters,
     ) {
-        let mut at = pages.start;
-        while at < pages.end {
-            let end = (at..pages.end).find(|&page| whole(page)).unwrap_or(pages.end);
-            if at < end {
-                self.recycler.emptied(at..end, run, counters);
-            }
-            at = (end..pages.end).find(|&page| !whole(page)).unwrap_or(pages.end);
-        }
+        each_stretch(pages, whole, |pages| self.recycler.emptied(pages, run, counters));
+    }
+
+    fn emptied_early(&self, pages: Range<u32>, whole: &dyn Fn(u32) -> bool, counters: &Counters) {
+        each_stretch(pages, whole, |pages| self.recycler.emptied_early(pages, counters));
     }
 
     fn deposit(&self, page: PageIndex, want: u32, keep: u32, counters: &Counters) -> u32 {

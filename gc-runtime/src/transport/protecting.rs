@@ -14,6 +14,7 @@ use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::fatal::fatal;
+use crate::raw::futex;
 use crate::raw::map::{Access, Reservation};
 use crate::raw::words;
 use crate::stats::Counters;
@@ -42,7 +43,7 @@ impl Protecting {
             match self.spaces.heap.protect(offset, len, Access::ReadWrite) {
                 Ok(()) => return,
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
-                    std::thread::sleep(JOIN_WAIT);
+                    futex::nap(JOIN_WAIT);
                 }
                 Err(error) => {
                     fatal("a page of the heap cannot be opened", error.raw_os_error().unwrap_or(0))
