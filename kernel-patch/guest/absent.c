@@ -34,12 +34,14 @@ static void copy_works(void)
 	check(range_stamped(d, 8 * PAGE, 1), "contents");
 }
 
-static const struct test tests[] = {
+FAMILY(absent,
 	{ "a kernel without it says so", says_so },
-	{ "copy works", copy_works },
-};
+	{ "copy works", copy_works }
+);
 
 int main(int argc, char **argv)
 {
-	return run_all(tests, sizeof(tests) / sizeof(*tests), argc, argv);
+	static const struct family *const families[] = { &absent, NULL };
+
+	return run_families(families, argc, argv);
 }

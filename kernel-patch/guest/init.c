@@ -6,7 +6,15 @@
  * many tests ran as the list expects, none was skipped, and the kernel had
  * nothing to complain about.
  *
- * A line of the list: seconds, number of tests, program, arguments.
+ * A line of the list: suite, seconds, number of tests, settings of the form
+ * NAME=value, program, arguments. The number of tests may be
+ *
+ *   12     twelve tests, all of which must pass
+ *   ~12    twelve tests, of which some may be skipped, for a reason
+ *   -      no tests: what counts is how the program ends
+ *
+ * SAYS=words, with _ for a blank, is not for the program: a line of its output
+ * must begin with these words.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,6 +34,8 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tally.h"
 
 /* What a kernel says when something is wrong with it */
 static const char *const complaints[] = {
@@ -70,6 +80,7 @@ static void mount_all(void)
 		{ "proc", "/proc" }, { "sysfs", "/sys" },
 		{ "devtmpfs", "/dev" }, { "tmpfs", "/tmp" },
 		{ "debugfs", "/sys/kernel/debug" },
+		{ "cgroup2", "/sys/fs/cgroup" },
 	};
 
 	for (unsigned int i = 0; i < sizeof(mounts) / sizeof(*mounts); i++) {
@@ -80,108 +91,150 @@ static void mount_all(void)
 	}
 }
 
-static int count_skips, count_ok, count_bad;
+/* A line of the list */
+struct job {
+	const char *suite;
+	int seconds, expected;
+	bool no_tests, may_skip;
+	const char *says;
+	char *argv[64];
+};
 
-static void count_line(const char *line)
+static bool as_asked(const char *line, const char *says)
 {
-	if (!strncmp(line, "ok ", 3)) {
-		if (strstr(line, "# SKIP"))
-			count_skips++;
-		else
-			count_ok++;
-	} else if (!strncmp(line, "not ok ", 7)) {
-		count_bad++;
-	}
+	for (; *says; says++, line++)
+		if (*line != (*says == '_' ? ' ' : *says))
+			return false;
+	return true;
 }
 
-/* Run one program, show its output and count its results. */
-static void run(int seconds, int expected, char **argv)
+static pid_t start(struct job *j, int out[2])
 {
-	char line[1024], why[256];
-	size_t used = 0;
-	int out[2], status = -1;
-	time_t end = time(NULL) + seconds;
-	pid_t pid;
+	pid_t pid = fork();
 
-	count_ok = count_bad = count_skips = 0;
-	printf("# running %s, %d s at most\n", argv[0], seconds);
-	fflush(stdout);
-	if (pipe(out))
-		return fail("pipe");
-	pid = fork();
-	if (!pid) {
-		setsid();
-		dup2(out[1], 1);
-		dup2(out[1], 2);
-		close(out[0]);
-		close(out[1]);
-		execv(argv[0], argv);
-		_exit(127);
-	}
+	if (pid)
+		return pid;
+	setsid();
+	dup2(out[1], 1);
+	dup2(out[1], 2);
+	close(out[0]);
 	close(out[1]);
+	execv(j->argv[0], j->argv);
+	_exit(127);
+}
+
+/* Shows what a program prints, until it ends. Returns whether it said it. */
+static bool listen_to(struct job *j, int from, pid_t pid, struct tally *t)
+{
+	time_t end = time(NULL) + j->seconds;
+	bool said = !j->says;
+	char line[1024];
+	size_t used = 0;
 
 	for (;;) {
-		struct pollfd p = { out[0], POLLIN, 0 };
+		struct pollfd p = { from, POLLIN, 0 };
 		char c;
-		ssize_t n;
 
 		if (time(NULL) >= end) {
 			kill(-pid, SIGKILL);
 			fail("time limit");
-			break;
+			return said;
 		}
 		if (poll(&p, 1, 1000) <= 0)
 			continue;
 		/* One at a time is slow, but there is not much of it. */
-		n = read(out[0], &c, 1);
-		if (n <= 0)
-			break;
-		if (used < sizeof(line) - 1)
-			line[used++] = c;
-		if (c == '\n') {
-			line[used] = 0;
-			count_line(line);
-			fputs(line, stdout);
-			fflush(stdout);
-			used = 0;
+		if (read(from, &c, 1) <= 0)
+			return said;
+		if (c != '\n') {
+			if (used < sizeof(line) - 1)
+				line[used++] = c;
+			continue;
 		}
+		line[used] = 0;
+		used = 0;
+		tally_line(t, line);
+		said = said || as_asked(line, j->says);
+		puts(line);
 	}
+}
+
+/* Run one program, show its output and count its results. */
+static void run(struct job *j)
+{
+	struct tally t = { 0 };
+	int out[2], status = -1;
+	char why[256];
+	bool said;
+	pid_t pid;
+
+	printf("# suite %s: %s, %d s at most\n", j->suite, j->argv[0], j->seconds);
+	if (pipe(out))
+		return fail("pipe");
+	pid = start(j, out);
+	close(out[1]);
+	said = listen_to(j, out[0], pid, &t);
 	close(out[0]);
 	waitpid(pid, &status, 0);
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 
-	printf("# %s: %d passed, %d failed, %d skipped, %d expected\n", argv[0],
-	       count_ok, count_bad, count_skips, expected);
-	snprintf(why, sizeof(why), "%s: status %d, %d passed, %d failed, %d skipped of %d",
-		 argv[0], status, count_ok, count_bad, count_skips, expected);
-	if (status || count_bad || count_skips || count_ok != expected)
+	if (j->no_tests && !t.passed && !t.failed) {
+		t.passed = !status;
+		t.failed = !!status;
+	}
+	printf("# result %s %d %d %d\n", j->suite, t.passed, t.failed, t.skipped);
+	snprintf(why, sizeof(why),
+		 "%s: status %d, %d passed, %d failed, %d skipped of %d%s",
+		 j->argv[0], status, t.passed, t.failed, t.skipped, j->expected,
+		 said ? "" : ", and did not say what it should");
+	if (status || t.failed || !said || (t.skipped && !j->may_skip) ||
+	    (!j->no_tests && t.passed + t.skipped != j->expected))
 		fail(why);
+}
+
+/* Settings stay for this job only. */
+static bool read_job(char *line, struct job *j)
+{
+	char *suite = strtok(line, " \n"), *seconds = strtok(NULL, " \n");
+	char *number = strtok(NULL, " \n"), *word;
+	int n = 0;
+
+	clearenv();
+	setenv("PATH", "/tests", 1);
+	*j = (struct job){ .suite = suite };
+	if (!number)
+		return false;
+	j->seconds = atoi(seconds);
+	j->may_skip = *number == '~';
+	number += j->may_skip;
+	j->no_tests = *number == '-';
+	j->expected = atoi(number);
+	while (n < 63 && (word = strtok(NULL, " \n"))) {
+		if (!n && begins(word, "SAYS="))
+			j->says = word + 5;
+		else if (!n && strchr(word, '='))
+			putenv(word);
+		else
+			j->argv[n++] = word;
+	}
+	return n && j->seconds && (j->no_tests || j->expected);
 }
 
 static void run_list(void)
 {
-	char line[512];
+	char line[4096];
 	FILE *list = fopen("/tests/LIST", "r");
+	struct job job;
 
 	if (!list)
 		return fail("no list of tests");
 	while (fgets(line, sizeof(line), list)) {
-		char *argv[16], *word = strtok(line, " \n");
-		int seconds, expected, n = 0;
-
-		if (!word || *word == '#')
+		if (*line == '#' || *line == '\n')
 			continue;
-		seconds = atoi(word);
-		word = strtok(NULL, " \n");
-		expected = word ? atoi(word) : 0;
-		while (n < 15 && (argv[n] = strtok(NULL, " \n")))
-			n++;
-		argv[n] = NULL;
-		if (!n || !expected)
-			fail("a line of the list of tests");
+		if (read_job(line, &job))
+			run(&job);
 		else
-			run(seconds, expected, argv);
+			fail("a line of the list of tests");
 	}
 	fclose(list);
 }

@@ -329,6 +329,52 @@ static void sleep_ms(long ms)
 	nanosleep(&t, NULL);
 }
 
+/* A child that shares pages with us until it is let go, and then looks at them */
+struct sharer {
+	pid_t pid;
+	int go;
+};
+
+static struct sharer start_sharer(const char *pages, size_t len, uint64_t first)
+{
+	int go[2];
+	char c;
+
+	need(!pipe(go), "pipe");
+	struct sharer child = { fork(), go[1] };
+	if (!child.pid) {
+		close(go[1]);
+		if (read(go[0], &c, 1))
+			_exit(1);
+		_exit(!range_stamped(pages, len, first));
+	}
+	close(go[0]);
+	return child;
+}
+
+static void end_sharer(struct sharer child)
+{
+	int status = -1;
+
+	close(child.go);
+	waitpid(child.pid, &status, 0);
+	check(!status, "the child saw something else");
+}
+
+/* Start to track, or skip: without the option the file takes the request too. */
+static void track_soft_dirty(void)
+{
+	char *p = small(PAGE);
+
+	stamp(p, 1);
+	if (!write_file("/proc/self/clear_refs", "4") ||
+	    (pagemap(p) & PM_SOFT_DIRTY))
+		skip("soft-dirty is not tracked");
+	stamp(p, 2);
+	if (!(pagemap(p) & PM_SOFT_DIRTY))
+		skip("soft-dirty is not tracked");
+}
+
 /* A swap header, as mkswap would write it */
 static void make_swap(const char *dev, size_t bytes)
 {
