@@ -3,25 +3,32 @@
 #
 # Fetch, patch, build, boot and test the kernels of this directory.
 #
+#   kernel.sh missing          packages that are not installed, by name
 #   kernel.sh fetch            get the source packages, check their checksums
 #   kernel.sh apply            the source tree with the whole series, its path
 #   kernel.sh build KERNEL     build one of: stock patched debug reference
 #   kernel.sh boot KERNEL LIST boot it with a list of tests, print the console
 #   kernel.sh test [KERNEL...] build, boot and test; all four if none is named
+#   kernel.sh smoke            the patched kernel and the shortest list
 #   kernel.sh each             every patch of the series: build, boot, test
+#   kernel.sh mutate [BUG...]  kernels with a known mistake: is it noticed?
 #   kernel.sh checkpatch       what checkpatch has to say
+#   kernel.sh deb [TARGET]     Debian's own kernel with the series, as packages
 #
 # Everything is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/uffd-move; a kernel is
 # known by the hash of its source, its patches, its configuration and the
-# compiler.
+# compiler. GUEST_PROGRAMS names a folder with more programs to test, with a
+# list of them for each kind of kernel (programs-stock.list, -patched, -later).
 
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/uffd-move
 jobs=${JOBS:-$(nproc)}
-# Other people may want the machine, too.
-slowly="nice -n 19"
+# Other people may want the machine, too; who has lowered the priority already
+# meant that much and no more.
+slowly=
+[ "$(nice)" -gt 0 ] || slowly="nice -n 10"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "kernel.sh: $*"; exit 1; }
@@ -33,7 +40,7 @@ mkdir -p "$cache"/{packages,trees,build,kernels,logs}
 # base_of KERNEL: which line of BASE it is built from
 base_of() {
 	case $1 in
-	stock|patched|debug|patch-*) echo linux-source-6.1 ;;
+	stock|patched|debug|mutants|mutants-debug|patch-*) echo linux-source-6.1 ;;
 	reference) echo linux-source-6.12 ;;
 	*) die "no such kernel: $1" ;;
 	esac
@@ -66,41 +73,51 @@ tarball() {
 	echo "$file"
 }
 
-# patches_of KERNEL: the patches that it has, in order
+# patches_of KERNEL: the patches that it has, in order, as paths
 patches_of() {
 	local all
-	all=$(sed -e 's/#.*//' -e '/^ *$/d' "$here/patches/series")
+	all=$(sed -e 's/#.*//' -e '/^ *$/d' -e "s,^,$here/patches/," "$here/patches/series")
 	case $1 in
 	patched|debug) echo "$all" ;;
+	mutants*) echo "$all"; echo "$here/mutants/switches.patch" ;;
 	patch-*) echo "$all" | head -n "${1#patch-}" ;;
 	esac
 }
 
+# unpacked BASE-NAME: the path of its source tree, whatever patches it has
+unpacked() {
+	local dir file
+	dir=$cache/trees/$1-$(field "$1" 3 | cut -c1-12)
+	if [ ! -d "$dir" ]; then
+		rm -rf "$dir.new"
+		mkdir -p "$dir.new/.undo"
+		file=$(tarball "$1")
+		say "unpacking $file"
+		$slowly tar -xf "$file" -C "$dir.new" --strip-components=1
+		: > "$dir.new/.applied"
+		mv "$dir.new" "$dir"
+	fi
+	echo "$dir"
+}
+
 # tree KERNEL: the path of a source tree that has just those patches. There is
-# one tree for all patched kernels, patched up and down so that little has to be
-# rebuilt, and one without patches per base.
+# one tree per base, patched up and down so that little has to be rebuilt.
 tree() {
-	local base dir want have n file
-	base=$(base_of "$1")
-	dir=$cache/trees/$base-$(field "$base" 3 | cut -c1-12)
-	case $1 in patched|debug|patch-*) dir=$dir-series ;; esac
-	want=$(patches_of "$1" | while read -r n; do sha256sum < "$here/patches/$n"; done)
+	local dir want have n
+	dir=$(unpacked "$(base_of "$1")")
+	want=$(patches_of "$1" | while read -r n; do sha256sum < "$n"; done)
 	have=$(cat "$dir/.applied" 2>/dev/null || echo none)
 	if [ "$have" != "$want" ]; then
-		remember "$dir"
+		remember "$dir" "$1"
 		if [ "$have" = none ] || ! undo "$dir"; then
-			rm -rf "$dir" "$dir.new"
-			mkdir -p "$dir.new"
-			file=$(tarball "$base")
-			say "unpacking $file"
-			$slowly tar -xf "$file" -C "$dir.new" --strip-components=1
-			mkdir "$dir.new/.undo"
-			mv "$dir.new" "$dir"
+			rm -rf "$dir"
+			unpacked "$(base_of "$1")" > /dev/null
 		fi
 		rm -f "$dir/.applied"
 		patches_of "$1" | while read -r n; do
-			patch -d "$dir" -p1 -s -N --no-backup-if-mismatch < "$here/patches/$n" >&2
-			cp "$here/patches/$n" "$dir/.undo/"
+			patch -d "$dir" -p1 -s -N --no-backup-if-mismatch < "$n" >&2
+			# Names sort in the order of the patches; this one is the last.
+			cp "$n" "$dir/.undo/$(basename "$n" | sed 's/^switches/9999-switches/')"
 		done
 		same_times "$dir"
 		printf '%s\n' "$want" > "$dir/.applied"
@@ -108,12 +125,14 @@ tree() {
 	echo "$dir"
 }
 
-# remember DIR, same_times DIR: a file that comes out of the patching as it went
+# remember DIR KERNEL, same_times DIR: a file that comes out of the patching as it went
 # in keeps its time, so that make does not build for nothing.
 remember() {
 	[ -d "$1/.undo" ] || return 0
-	cat "$1"/.undo/*.patch "$here"/patches/*.patch 2>/dev/null |
-		sed -n 's,^+++ b/,,p' | sort -u > "$1/.changing"
+	{
+		cat "$1"/.undo/*.patch 2>/dev/null || true
+		patches_of "$2" | xargs -r cat
+	} | sed -n 's,^+++ b/,,p' | sort -u > "$1/.changing"
 	(cd "$1" && while read -r f; do if [ -f "$f" ]; then printf '%s\n' "$f"; fi; done < .changing |
 		cpio -pdmu --quiet .remember)
 }
@@ -144,14 +163,13 @@ undo() {
 
 fragments() {
 	echo "$here/config/base.config"
-	[ "$1" != debug ] || echo "$here/config/debug.config"
+	case $1 in debug|*-debug) echo "$here/config/debug.config" ;; esac
 }
 
 key() {
-	local n
 	{
 		field "$(base_of "$1")" 3
-		patches_of "$1" | while read -r n; do cat "$here/patches/$n"; done
+		patches_of "$1" | xargs -r cat
 		# shellcheck disable=SC2046
 		cat $(fragments "$1")
 		gcc --version | head -n 1
@@ -167,7 +185,7 @@ build() {
 		exec 9> "$cache/build.lock"
 		flock 9
 		tree=$(tree "$kernel")
-		build=$cache/build/$(basename "$tree")-$([ "$kernel" = debug ] && echo debug || echo base)
+		build=$cache/build/$(basename "$tree")-$(case $kernel in debug|*-debug) echo debug ;; *) echo base ;; esac)
 		mkdir -p "$build" "$out"
 		say "building $kernel ($jobs jobs), log in $out/log"
 		configure "$kernel" "$tree" "$build"
@@ -178,6 +196,7 @@ build() {
 		if warnings "$kernel" "$tree" < "$out/log" >&2; then
 			die "$kernel: the series brings warnings"
 		fi
+		selftest "$tree" "$out/selftest" || die "$kernel: its selftest does not compile"
 		cp "$build/.config" "$out/config"
 		cp "$build/arch/x86/boot/bzImage" "$out/bzImage.new"
 		mv "$out/bzImage.new" "$out/bzImage"
@@ -188,9 +207,7 @@ build() {
 
 # warnings KERNEL TREE: those in the log that are about files of the series
 warnings() {
-	local n
-	patches_of "$1" | while read -r n; do sed -n "s,^+++ b/,$2/,p" "$here/patches/$n"; done |
-		sort -u | sed 's/$/:/' > "$cache/touched"
+	patches_of "$1" | xargs -r sed -n "s,^+++ b/,$2/,p" | sort -u | sed 's/$/:/' > "$cache/touched"
 	grep 'warning:' | grep -F -f "$cache/touched"
 }
 
@@ -209,18 +226,21 @@ configure() {
 
 # ---- booting ----
 
-# guest LIST: an initramfs with process 1, the tests and what to run of them
+# guest LIST FOLDER BUILT: an initramfs with process 1 and what is to be run: the
+# programs of FOLDER or, if that is empty, our own tests and the kernel's
 guest() {
 	local root out=$cache/guest-$$.gz
 	root=$(mktemp -d)
 	mkdir -p "$root"/{proc,sys,dev,tmp,tests}
-	compile "$here/guest/init.c" "$root/init"
-	compile "$here/guest/answers.c" "$root/tests/answers"
-	compile "$here/guest/races.c" "$root/tests/races"
-	compile "$here/guest/absent.c" "$root/tests/absent"
-	# Programs of others, for example those of the crates
-	if [ -n "${EXTRA_TESTS:-}" ]; then
-		cp $EXTRA_TESTS "$root/tests/"
+	compile "$root/init" "$here"/guest/init.c || return 1
+	if [ -n "$2" ]; then
+		cp -r "$2/." "$root/tests/"
+	else
+		compile "$root/tests/answers" "$here"/guest/answers/*.c "$here"/guest/ktap.c || return 1
+		compile "$root/tests/races" "$here"/guest/races/*.c "$here"/guest/ktap.c || return 1
+		compile "$root/tests/absent" "$here"/guest/{absent,ktap}.c || return 1
+		compile "$root/tests/with_swap" "$here"/guest/{with_swap,ktap}.c || return 1
+		[ ! -f "$3/selftest" ] || cp "$3/selftest" "$root/tests/"
 	fi
 	cp "$1" "$root/tests/LIST"
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$out"
@@ -228,19 +248,36 @@ guest() {
 	echo "$out"
 }
 
+# selftest TREE PROGRAM: the one that the last patch adds to the kernel's own tests,
+# with the header that the second one changes
+selftest() {
+	local vm=$1/tools/testing/selftests/vm dir
+	[ -f "$vm/uffd-move.c" ] || return 0
+	dir=$(mktemp -d)
+	mkdir "$dir/linux"
+	cp "$1/include/uapi/linux/userfaultfd.h" "$dir/linux/"
+	# What its neighbours bring is not ours to judge.
+	compile "$2" -w -I "$dir" "$vm/uffd-move.c" "$vm/vm_util.c" || return 1
+	rm -rf "$dir"
+}
+
+# compile PROGRAM SOURCE...
 compile() {
-	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers \
-		-Wno-unused-function -static -pthread -o "$2" "$1"
+	local program=$1
+	shift
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror \
+		-Wno-missing-field-initializers -Wno-unused-function \
+		-static -pthread -o "$program" "$@"
 }
 
 qemu() {
-	local seconds=$1 accel=$2 image=$3 initrd=$4
+	local seconds=$1 accel=$2 image=$3 initrd=$4 append=${5:-}
 	# Two memory nodes, for migration. A panic ends the machine.
 	timeout --foreground "$seconds" $slowly qemu-system-x86_64 \
 		-machine "q35,accel=$accel" \
 		-cpu "$([ "$accel" = kvm ] && echo host || echo max)" \
-		-smp 2 -m 1G -kernel "$image" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 numa=fake=2 loglevel=4 quiet" \
+		-smp 2 -m "${MEMORY:-1G}" -kernel "$image" -initrd "$initrd" \
+		-append "console=ttyS0 panic=-1 numa=fake=2 loglevel=4 quiet $append" \
 		-nodefaults -display none -serial stdio -no-reboot < /dev/null
 }
 
@@ -254,8 +291,8 @@ accel() {
 		if [ -w /dev/kvm ]; then
 			say "trying whether KVM works (25 s at most)"
 			list=$(mktemp)
-			echo '20 2 /tests/absent' > "$list"
-			initrd=$(guest "$list")
+			echo 'absent 20 2 /tests/absent' > "$list"
+			initrd=$(guest "$list" "" "")
 			if qemu 25 kvm "$1" "$initrd" 2>/dev/null | grep -Eq '^VERDICT: (passed|failed:)'; then
 				echo kvm > "$mark"
 			fi
@@ -266,15 +303,16 @@ accel() {
 	cat "$mark"
 }
 
-# boot KERNEL LIST LOG: true if the guest says that all went well
+# boot KERNEL LIST LOG [FOLDER [ARGUMENTS]]: true if the guest says that all went
+# well; FOLDER as for guest, ARGUMENTS for the kernel's command line
 boot() {
 	local kernel=$1 list=$2 log=$3 out initrd how seconds
 	out=$(build "$kernel") || return 1
 	how=$(accel "$out/bzImage")
-	initrd=$(guest "$list") || return 1
-	seconds=$(awk '!/^#/ { s += $1 } END { print s + 120 }' "$list")
-	say "booting $kernel with $(basename "$list") ($how, $seconds s at most), console in $log"
-	qemu "$seconds" "$how" "$out/bzImage" "$initrd" > "$log" 2>&1 || true
+	initrd=$(guest "$list" "${4:-}" "$out") || return 1
+	seconds=$(awk '!/^#/ { s += $2 } END { print s + 120 }' "$list")
+	say "booting $kernel with $(basename "$list") ${5:-}($how, $seconds s at most), console in $log"
+	qemu "$seconds" "$how" "$out/bzImage" "$initrd" "${5:-}" > "$log" 2>&1 || true
 	rm -f "$initrd"
 	# The first verdict is always "failed"; only the last one counts.
 	[ "$(tr -d '\r' < "$log" | grep '^VERDICT: ' | tail -n 1)" = "VERDICT: passed" ]
@@ -282,97 +320,234 @@ boot() {
 
 # ---- testing ----
 
-list_of() {
-	case $1 in
-	stock|patch-1) echo "$here/tests/absent.list" ;;
-	patch-*) echo "$here/tests/smoke.list" ;;
-	reference) echo "$here/tests/reference.list" ;;
-	*) echo "$here/tests/full.list" ;;
-	esac
-}
-
 answers() { tr -d '\r' < "$1" | grep '^# answer: ' || true; }
 
-# run_test KERNEL: one line of the table
-run_test() {
-	local kernel=$1 log=$cache/logs/$1.log verdict=passed
-	: > "$log"
-	boot "$kernel" "$(list_of "$kernel")" "$log" || verdict=FAILED
-	tr -d '\r' < "$log" | awk -v k="$kernel" -v v="$verdict" '
-		/^# running / { prog = $3; sub(/,/, "", prog) }
-		/^ok .*# SKIP/ { skip[prog]++; next }
-		/^ok / { ok[prog]++ }
-		/^not ok / { bad[prog]++ }
-		{ if (prog != "" && !(prog in seen)) { seen[prog] = 1; order[++n] = prog } }
-		END {
-			for (i = 1; i <= n; i++) {
-				p = order[i]
-				printf "%-10s %-16s %6d %6d %7d  %s\n", k, p, ok[p], bad[p], skip[p], v
-			}
-			if (!n)
-				printf "%-10s %-16s %6d %6d %7d  %s\n", k, "-", 0, 0, 0, v
-		}'
-	[ "$verdict" = passed ]
+head_of_table() {
+	printf '%-10s %-12s %6s %6s %7s %7s  %s\n' kernel suite passed failed skipped seconds verdict
 }
 
-table_head() { printf '%-10s %-16s %6s %6s %7s  %s\n' kernel program passed failed skipped verdict; }
+# rows KERNEL VERDICT SECONDS LOG LIST: a line for each suite of one boot
+rows() {
+	tr -d '\r' < "$4" | awk -v k="$1" -v v="$2" -v t="$3" '
+		/^# result / {
+			if (!($3 in ok)) order[++n] = $3
+			ok[$3] += $4; bad[$3] += $5; skip[$3] += $6
+		}
+		# A suite that never ended has no result.
+		/^# suite / { s = $3; sub(/:/, "", s); if (!(s in ok)) { order[++n] = s; ok[s] += 0 } }
+		END {
+			if (!n) order[++n] = "(none)"
+			for (i = 1; i <= n; i++) {
+				s = order[i]
+				printf "%-10s %-12s %6d %6d %7d %7s  %s\n", k, s, ok[s], bad[s], skip[s],
+					i == 1 ? t : "", i == n ? v : ""
+			}
+		}'
+	# Why it failed, and why something was skipped
+	tr -d '\r' < "$4" | sed -n 's/^# failure: /           failure: /p'
+	tr -d '\r' < "$4" | grep -o 'skipped: .*' | grep -v '^skipped: 0' | sort | uniq -c |
+		sed 's/^ *\([0-9]*\) /           \1 x /' || true
+	sed -n 's/^# left out: /           left out: /p' "$5"
+}
+
+# run_list KERNEL LIST [FOLDER]: boots, and adds its lines to the table
+run_list() {
+	local kernel=$1 list=$2 log verdict=passed start=$SECONDS
+	log=$cache/logs/$kernel-$(basename "$list" .list).log
+	: > "$log"
+	build "$kernel" > /dev/null || verdict=FAILED
+	start=$SECONDS
+	[ $verdict = FAILED ] || boot "$kernel" "$list" "$log" "${3:-}" || verdict=FAILED
+	rows "$kernel" $verdict $((SECONDS - start)) "$log" "$list" >> "$table"
+	[ $verdict = passed ]
+}
+
+test_one() {
+	local kernel=$1 bad=0 list=$here/tests/full.list programs=patched
+	case $kernel in
+	stock) list=$here/tests/stock.list programs=stock ;;
+	reference) list=$here/tests/reference.list programs=later ;;
+	esac
+	run_list "$kernel" "$list" || bad=1
+	if [ -n "${GUEST_PROGRAMS:-}" ]; then
+		MEMORY=3G run_list "$kernel" "$GUEST_PROGRAMS/programs-$programs.list" "$GUEST_PROGRAMS" || bad=1
+	fi
+	return $bad
+}
+
+# One interface, one answer
+compare_answers() {
+	local mine=$cache/logs/patched-full.log log k bad=0
+	for k in debug-full reference-reference; do
+		log=$cache/logs/$k.log
+		case "+ $* + $* +" in *" patched "*+*" ${k%-*} "*) ;; *) continue ;; esac
+		if diff <(answers "$mine") <(answers "$log"); then
+			echo "answers of patched and ${k%-*}: $(answers "$log" | wc -l), all equal"
+		else
+			echo "answers of patched (<) and ${k%-*} (>) differ"
+			bad=1
+		fi
+	done
+	return $bad
+}
 
 run_tests() {
-	local kernel bad=0 k
-	table_head
+	local kernel bad=0
 	for kernel in "$@"; do
-		run_test "$kernel" || bad=1
+		test_one "$kernel" || bad=1
 	done
-	# One interface, one answer
-	for k in debug reference; do
-		case "+ $* + $* +" in
-		*" patched "*+*" $k "*)
-			if diff <(answers "$cache/logs/patched.log") <(answers "$cache/logs/$k.log"); then
-				echo "answers of patched and $k: $(answers "$cache/logs/$k.log" | wc -l), all equal"
-			else
-				echo "answers of patched (<) and $k (>) differ"
-				bad=1
-			fi ;;
-		esac
-	done
+	head_of_table
+	cat "$table"
+	compare_answers "$@" || bad=1
 	return $bad
 }
 
-each() {
-	local n bad=0
-	table_head
-	for n in $(seq "$(patches_of patched | wc -l)"); do
-		run_test "patch-$n" || bad=1
-	done
+smoke() {
+	local bad=0
+	run_list patched "$here/tests/smoke.list" || bad=1
+	head_of_table
+	cat "$table"
 	return $bad
 }
+
+# each.list has in front of each line the patches that it is for: 2-7
+each() {
+	local n bad=0 list=$cache/each.list
+	for n in $(seq "$(patches_of patched | wc -l)"); do
+		awk -v n="$n" '/^[0-9]/ {
+			split($1, range, "-")
+			if (range[1] <= n && n <= range[2]) { sub(/^[^ ]* */, ""); print }
+		}' "$here/tests/each.list" > "$list"
+		run_list "patch-$n" "$list" || bad=1
+	done
+	head_of_table
+	cat "$table"
+	return $bad
+}
+
+# ---- mutants ----
+
+# What noticed it: tests, and what the kernel said
+noticed() {
+	tr -d '\r' < "$1" | awk '
+		/^not ok / { sub(/^not ok [0-9]+ /, ""); if (!seen[$0]++) tests = tests ", \"" $0 "\"" }
+		/^# log: / && !kernel { sub(/^# log: (\[[^]]*\] *)?/, ""); kernel = substr($0, 1, 60) }
+		/^VERDICT/ { verdicts++ }
+		END {
+			out = substr(tests, 3)
+			if (kernel) out = out (out ? "; " : "") kernel
+			if (verdicts < 2) out = out (out ? "; " : "") "the machine did not get to the end"
+			print out
+		}'
+}
+
+# mutants/list: bug, kernel, microseconds, what must come of it (caught, survives, or
+# clean: nothing fails and all words after "says" are in the log), the tests
+mutate() {
+	local bug kernel slow must program rest log list=$cache/mutant.list result by bad=0
+	printf '%-4s %-9s %s\n' bug result 'the mistake: who noticed' > "$table"
+	while read -r bug kernel slow must program rest <&3; do
+		[ $# -eq 0 ] || case " $* " in *" $bug "*) ;; *) continue ;; esac
+		echo "mutant 400 - RACE_SECONDS=${RACE_SECONDS:-5} /tests/$program ${rest%%#*}" > "$list"
+		log=$cache/logs/mutant-$bug.log
+		result=survived
+		boot "$kernel" "$list" "$log" "" "uffd_move_bug=$bug uffd_move_slow=$slow" || result=caught
+		by=$(noticed "$log")
+		case $must-$result in
+		clean-survived)
+			result=clean
+			grep -q 'small pages were put back' "$log" || result="UNPROVEN"
+			;;
+		caught-caught) [ -n "$by" ] || result="UNCLEAR" ;;
+		survives-survived) ;;
+		*) result="${result^^}!" ;;
+		esac
+		[ "$result" = "${result,,}" ] || bad=1
+		printf '%-4s %-9s%s: %s\n' "$bug" "$result" "${rest##*#}" "${by:-nobody}" >> "$table"
+	done 3< <(sed '/^#/d;/^$/d' "$here/mutants/list")
+	cat "$table"
+	return $bad
+}
+
+# ---- the rest ----
 
 checkpatch() {
 	local dir n
 	dir=$(tree stock)
 	for n in $(patches_of patched); do
-		echo "== $n"
-		perl "$dir/scripts/checkpatch.pl" --no-tree --strict --terse \
-			"$here/patches/$n" || true
+		echo "== $(basename "$n")"
+		perl "$dir/scripts/checkpatch.pl" --no-tree --strict --terse "$n" || true
 	done
 }
 
-command=${1:-}
-[ $# -eq 0 ] || shift
-case $command in
-fetch)
-	for n in linux-source-6.1 linux-source-6.12; do tarball $n; done ;;
-apply) tree patched ;;
-build) build "${1:?which kernel}" ;;
-boot)
-	verdict=0
-	boot "${1:?which kernel}" "${2:?which list}" "$cache/logs/boot.log" || verdict=1
-	cat "$cache/logs/boot.log"
-	exit $verdict ;;
-test)
-	[ $# -gt 0 ] || set -- stock patched debug reference
-	run_tests "$@" ;;
-each) each ;;
-checkpatch) checkpatch ;;
-*) sed -n '5,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
-esac
+# Programs by name, packages by a file of theirs
+missing() {
+	local need
+	for need in gcc:gcc make:make flex:flex bison:bison bc:bc cpio:cpio patch:patch perl:perl xz:xz-utils \
+		qemu-system-x86_64:qemu-system-x86 "$@"; do
+		command -v "${need%%:*}" > /dev/null 2>&1 || echo "${need#*:}"
+	done
+	echo '#include <libelf.h>' | gcc -E - > /dev/null 2>&1 || echo libelf-dev
+	[ "$(gcc -print-file-name=libc.a 2> /dev/null)" != libc.a ] || echo libc6-dev
+	ls /usr/src/linux-source-6.1.tar.xz "$cache/packages/linux-source-6.1.tar.xz" 2> /dev/null | grep -q . ||
+		apt-cache show linux-source-6.1 > /dev/null 2>&1 || echo linux-source-6.1
+}
+
+# Debian's configuration for the base, with what cannot be had outside of Debian
+# (its keys) and what nobody needs (debug symbols) taken out
+deb() {
+	local tree build=$cache/build/deb config=$cache/packages/config.amd64.xz target=${1:-bindeb-pkg}
+	exec 9> "$cache/build.lock"
+	flock 9
+	tree=$(tree patched)
+	if [ ! -f "$config" ]; then
+		say "downloading linux-config-6.1"
+		(
+			cd "$cache/packages"
+			apt-get download -qq linux-config-6.1 >&2
+			dpkg-deb -x linux-config-6.1_*.deb unpacked
+			mv unpacked/usr/src/linux-config-6.1/config.amd64_none_amd64.xz "$config"
+			rm -rf unpacked linux-config-6.1_*.deb
+		)
+	fi
+	mkdir -p "$build"
+	xz -dc "$config" > "$build/.config"
+	"$tree/scripts/config" --file "$build/.config" \
+		--set-str SYSTEM_TRUSTED_KEYS "" --set-str SYSTEM_REVOCATION_KEYS "" \
+		--disable MODULE_SIG --disable DEBUG_INFO --enable DEBUG_INFO_NONE \
+		--disable DEBUG_INFO_BTF --disable DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
+		--set-str LOCALVERSION -uffd-move
+	make -C "$tree" O="$build" olddefconfig > /dev/null
+	grep -qx CONFIG_USERFAULTFD=y "$build/.config" || die "the configuration has no userfaultfd"
+	$slowly make -C "$tree" O="$build" -j"$jobs" KBUILD_BUILD_VERSION=1 "$target"
+	ls "$cache"/build/*.deb 2> /dev/null || true
+}
+
+main() {
+	local command=${1:-} n verdict=0
+	[ $# -eq 0 ] || shift
+	table=$(mktemp)
+	trap 'rm -f "$table"' EXIT
+	case $command in
+	missing) missing "$@" ;;
+	fetch) for n in linux-source-6.1 linux-source-6.12; do tarball $n; done ;;
+	apply) tree patched ;;
+	build) build "${1:?which kernel}" ;;
+	boot)
+		boot "${1:?which kernel}" "${2:?which list}" "$cache/logs/boot.log" || verdict=1
+		cat "$cache/logs/boot.log"
+		return $verdict ;;
+	test)
+		[ $# -gt 0 ] || set -- stock patched debug reference
+		run_tests "$@" ;;
+	smoke) smoke ;;
+	each) each ;;
+	mutate) mutate "$@" ;;
+	checkpatch) checkpatch ;;
+	deb) deb "$@" ;;
+	*) sed -n '5,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+	esac
+}
+
+# Read as a whole before anything runs: the file may change while kernels build.
+main "$@"; exit
