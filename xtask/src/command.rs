@@ -70,21 +70,49 @@ impl Call {
         }
     }
 
-    /// Runs tests: no input, output passed on and counted.
+    /// Runs tests of the Rust harness: no input, output passed on and counted.
     pub(crate) fn check_counting(&self, tally: &mut Tally) -> Outcome {
+        let mut reader = Reader::default();
+        let outcome = self.read_lines(|line| {
+            if let Some(line) = reader.line(line) {
+                println!("{line}");
+            }
+        });
+        *tally += reader.tally();
+        outcome
+    }
+
+    /// Runs a check: no input, output passed on and shown to `look` line by line.
+    pub(crate) fn check_lines(&self, mut look: impl FnMut(&str)) -> Outcome {
+        self.read_lines(|line| {
+            println!("{line}");
+            look(line);
+        })
+    }
+
+    /// Runs to the end and returns what was printed; failing is an error.
+    pub(crate) fn output(&self) -> std::io::Result<String> {
+        let output = self
+            .command(&self.program, &self.args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err(std::io::Error::other(output.status.to_string()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn read_lines(&self, mut each: impl FnMut(&str)) -> Outcome {
         let child = self.bounded().stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = match child {
             Ok(child) => child,
             Err(error) => return self.not_started(&error),
         };
-        let mut reader = Reader::default();
         let stdout = child.stdout.take().expect("it was asked for as a pipe");
         for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-            if let Some(line) = reader.line(&String::from_utf8_lossy(&line)) {
-                println!("{line}");
-            }
+            each(&String::from_utf8_lossy(&line));
         }
-        *tally += reader.tally();
         match child.wait() {
             Ok(status) => self.outcome(status),
             Err(error) => self.not_started(&error),

@@ -2,6 +2,7 @@
 
 mod command;
 mod docs;
+mod kernel;
 mod layers;
 mod lint;
 mod loom;
@@ -45,6 +46,8 @@ enum Task {
     /// Run benchmarks; without a name all of them.
     #[command(disable_help_flag = true)]
     Bench(programs::PassOn),
+    /// The patched kernels: build, boot, test.
+    Kernel(kernel::KernelArgs),
     /// Run the checks that need no test.
     Lint,
     /// Build the API documentation; warnings are errors.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Probe(args) => programs::probe(&workspace, &args),
         Task::Stress(args) => programs::stress(&workspace, &args),
         Task::Bench(args) => programs::bench(&workspace, &args),
+        Task::Kernel(args) => kernel::run(&workspace, &args),
         Task::Test => steps::run(&workspace, "test", &test::steps()),
         Task::Lint => steps::run(&workspace, "lint", &lint::steps()),
         Task::Doc => steps::run(&workspace, "doc", &[lint::API_DOCUMENTATION]),

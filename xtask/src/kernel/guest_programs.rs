@@ -1,0 +1,229 @@
+//! The programs of the workspace that run inside of the guests: static, stripped, with a list of
+//! how to run each. Emulation is slow, so the lists scale what can be scaled.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::Call;
+use crate::workspace::Workspace;
+
+/// Names the folder to the script.
+pub(crate) const VARIABLE: &str = "GUEST_PROGRAMS";
+
+/// Packages whose integration tests run in the guests.
+const PACKAGES: [&str; 2] = ["uffd-move", "gc-runtime"];
+
+/// Tests of features that came after 6.1 and that the series does not bring.
+const LATER: [(&str, &str); 2] = [
+    ("eexist_for_a_marker_of_write_protection", "WP_UNPOPULATED came with 6.4"),
+    ("efault_for_a_poisoned_source", "POISON came with 6.6"),
+];
+
+/// How long one program may take in an emulated machine. Seconds.
+const LIMIT: u32 = 900;
+
+/// The text that the demo indexes.
+const INPUT: &str = "ARCHITECTURE.md";
+
+/// Runs of programs that are not test harnesses. `{first}` is the transport that detection must
+/// choose on the kernel; the stress run has eight ways to deliver pages and faults.
+const RUNS: [&str; 3] = [
+    "gc-stress 600 {may_skip}8 {required}/tests/gc-stress --seconds 40 --heap-mib 16 --threads 2 --zeal verify",
+    "gc-demo 300 - SAYS={first} /tests/gc-demo run --quiet --input /tests/text --scale 0.01 --rounds 10",
+    "gc-demo 600 - /tests/gc-demo compare --quiet --input /tests/text --scale 0.01 --rounds 10",
+];
+
+/// Builds everything and returns the folder.
+pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf, String> {
+    let target = target_folder(workspace);
+    let folder = target.join("programs");
+    let built = compile(workspace, &target)?;
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| format!("{what}: {error}")
+    };
+    // What an earlier build has left must not be tested.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io("the old programs")(error));
+        }
+        _ => {}
+    }
+    fs::create_dir_all(folder.join("text")).map_err(io("the folder"))?;
+    fs::copy(workspace.root().join(INPUT), folder.join("text").join(INPUT)).map_err(io(INPUT))?;
+    for program in &built {
+        fs::copy(&program.path, folder.join(&program.name)).map_err(io(&program.name))?;
+    }
+    for kernel in [Kernel::Later, Kernel::Patched, Kernel::Stock] {
+        let name = kernel.list_name();
+        fs::write(folder.join(name), list(&built, kernel)?).map_err(io(name))?;
+    }
+    Ok(folder)
+}
+
+/// One built program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Program {
+    name: String,
+    path: PathBuf,
+    /// The package of a test harness; none for the examples' programs.
+    package: Option<&'static str>,
+}
+
+/// What a kernel has, which is what a list is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    /// Everything must be there: a test that skips fails.
+    Later,
+    /// So too, but for what came after 6.1.
+    Patched,
+    /// Tests of the ioctl skip, for a reason that the table shows.
+    Stock,
+}
+
+impl Kernel {
+    fn list_name(self) -> &'static str {
+        match self {
+            Self::Later => "programs-later.list",
+            Self::Patched => "programs-patched.list",
+            Self::Stock => "programs-stock.list",
+        }
+    }
+}
+
+fn target_folder(workspace: &Workspace) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    workspace.root().join(target).join("guest")
+}
+
+fn compile(workspace: &Workspace, target: &Path) -> Result<Vec<Program>, String> {
+    let host = host()?;
+    let mut args = vec!["test", "--no-run", "--message-format=json", "--target", &host];
+    for package in PACKAGES {
+        args.extend(["--package", package]);
+    }
+    // With a target named, the flags are not for build scripts and macros, which cannot be static.
+    args.extend(["--package", "examples", "--bins", "--test", "*"]);
+    let call = Call::cargo(workspace, &args)
+        .add_flags("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("CARGO_TARGET_DIR", target.as_os_str())
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("CARGO_PROFILE_TEST_STRIP", "symbols");
+    let messages = call.output().map_err(|error| format!("cargo: {error}"))?;
+    let mut built: Vec<Program> = messages.lines().filter_map(program).collect();
+    // Cargo builds in any order; what is quick and basic comes first.
+    built.sort_by_key(|program| (program.package != Some(PACKAGES[0]), program.name.clone()));
+    if built.iter().any(|program| program.package.is_none()) {
+        Ok(built)
+    } else {
+        Err("cargo has built no programs; see above".to_owned())
+    }
+}
+
+/// The program that a message of cargo tells of, if we want it.
+fn program(message: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = PathBuf::from(message.get("executable")?.as_str()?);
+    let target = message.get("target")?;
+    let name = target.get("name")?.as_str()?.to_owned();
+    let kind = target.get("kind")?.get(0)?.as_str()?;
+    let manifest = PathBuf::from(message.get("manifest_path")?.as_str()?);
+    let folder = manifest.parent()?.file_name()?.to_str()?;
+    let harness = message.get("profile")?.get("test")?.as_bool()?;
+    match PACKAGES.into_iter().find(|package| *package == folder) {
+        Some(package) if kind == "test" => Some(Program { name, path, package: Some(package) }),
+        None if kind == "bin" && !harness => Some(Program { name, path, package: None }),
+        _ => None,
+    }
+}
+
+fn host() -> Result<String, String> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.map_err(|error| format!("rustc: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| "rustc does not say what it is for".to_owned())
+}
+
+/// The tests of a harness, by name.
+fn tests(program: &Program) -> Result<Vec<String>, String> {
+    let output = Command::new(&program.path).arg("--list").output();
+    let output = output.map_err(|error| format!("{}: {error}", program.name))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+fn list(built: &[Program], kernel: Kernel) -> Result<String, String> {
+    let (required, may_skip, first) = match kernel {
+        Kernel::Later | Kernel::Patched => ("UFFD_MOVE_REQUIRED=1 ", "", "move"),
+        Kernel::Stock => ("", "~", "copy"),
+    };
+    let mut lines =
+        vec!["# suite, seconds, number of tests, settings, program, arguments".to_owned()];
+    for program in built {
+        let (Some(package), name) = (program.package, &program.name) else { continue };
+        let mut count = 0;
+        // The patched kernel ends a call early if another thread wants to change mappings. The
+        // wrapper's tests claim what one call does, so each has the process to itself.
+        let threads = if package == PACKAGES[0] { " --test-threads=1" } else { "" };
+        let mut line = format!("{required}/tests/{name} --show-output{threads}");
+        for test in tests(program)? {
+            match LATER.iter().find(|(later, _)| kernel == Kernel::Patched && *later == test) {
+                Some((_, why)) => {
+                    line += &format!(" --skip {test}");
+                    lines.push(format!("# left out: {test}: {why}"));
+                }
+                None => count += 1,
+            }
+        }
+        lines.push(format!("{package} {LIMIT} {may_skip}{count} {line}"));
+    }
+    for run in RUNS {
+        let run = run.replace("{may_skip}", may_skip).replace("{required}", required);
+        lines.push(run.replace("{first}", first));
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(package: &str, kind: &str, harness: &str) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","manifest_path":"/w/{package}/Cargo.toml",
+                "target":{{"kind":["{kind}"],"name":"x"}},"profile":{{"test":{harness}}},
+                "executable":"/t/x-1"}}"#
+        )
+    }
+
+    #[test]
+    fn integration_tests_and_plain_programs_are_wanted() {
+        let found = |package, kind, harness| program(&message(package, kind, harness));
+        assert_eq!(found("uffd-move", "test", "true").unwrap().package, Some("uffd-move"));
+        assert_eq!(found("examples", "bin", "false").unwrap().package, None);
+        assert_eq!(found("examples", "bin", "true"), None, "unit tests of a program");
+        assert_eq!(found("examples", "test", "true"), None, "needs the programs elsewhere");
+        assert_eq!(found("gc-runtime", "lib", "true"), None, "no kernel in them");
+        assert_eq!(program(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+
+    #[test]
+    fn each_kernel_is_told_what_detection_must_choose() {
+        let with = list(&[], Kernel::Patched).unwrap();
+        let without = list(&[], Kernel::Stock).unwrap();
+        assert!(
+            with.contains("SAYS=move /tests/gc-demo run")
+                && with.contains(" 8 UFFD_MOVE_REQUIRED=1 /")
+        );
+        assert!(without.contains("SAYS=copy /tests/gc-demo run") && without.contains(" ~8 "));
+    }
+}
