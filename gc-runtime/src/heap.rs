@@ -67,6 +67,9 @@ impl<M: ObjectModel> Drop for Owner<M> {
         if std::process::id() != self.core.owner {
             // All threads are the parent's, and stopping its handler would stop it there.
             std::mem::forget(self.delivery.take());
+            // Nor may the addresses be unmapped: where they were kept out of the child, something
+            // else may lie there by now.
+            std::mem::forget(Arc::clone(&self.core));
             return;
         }
         self.core.control.update(|state| state.shutdown = true);

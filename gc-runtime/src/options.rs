@@ -91,6 +91,9 @@ pub enum Fork {
     Exclude,
     /// A snapshot, as fork does it. Pages that the parent has not written since are shared and
     /// must be copied instead of moved.
+    ///
+    /// Under `continue` and `mprotect` this is [`Exclude`](Self::Exclude): their memory is a file,
+    /// which parent and child would share instead of each having its own.
     Inherit,
 }
 

@@ -3,14 +3,20 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gc_runtime::{AttachError, FaultDelivery, Fork, Heap, Mutator, OomCause, Record, Transport};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, alarm, fork};
-use support::{all_ways, build, check_counted_list, counted_list, digest};
+use support::{Finish, all_ways, build, check_counted_list, counted_list, digest};
 
 /// A child that hangs is ended by a signal after this many seconds, and the test fails.
 const PATIENCE: u32 = 20;
+
+/// How a child ends that panicked.
+const PANICKED: u8 = 99;
 
 /// Runs `work` in a forked child; how it ended. The child's status is what `work` returns.
 fn in_fork(work: impl FnOnce() -> u8) -> WaitStatus {
@@ -19,7 +25,8 @@ fn in_fork(work: impl FnOnce() -> u8) -> WaitStatus {
     match unsafe { fork() }.expect("fork") {
         ForkResult::Child => {
             alarm::set(PATIENCE);
-            let status = work();
+            // A child that unwound further would run the parent's test.
+            let status = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
             // SAFETY: ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(i32::from(status)) }
         }
@@ -162,4 +169,73 @@ fn a_child_that_touches_an_excluded_heap_dies_instead_of_hanging() {
         );
         assert_goes_on(&mut mutator);
     }
+}
+
+#[test]
+fn a_child_that_writes_to_a_heap_of_files_does_not_write_to_its_parents() {
+    for transport in [Transport::Continue, Transport::Mprotect] {
+        for mode in [Fork::Exclude, Fork::Inherit] {
+            let builder = Heap::builder().limit_bytes(16 << 20).fork(mode);
+            let Some(heap) = build(builder, transport, FaultDelivery::Signal) else { continue };
+            let mut mutator = heap.attach().unwrap();
+            let garbage = counted_list(&mut mutator, 2000, 20);
+            let list = counted_list(&mut mutator, 10_000, 20);
+            mutator.set_root(garbage, None);
+            mutator.collect();
+            let before = digest(&mut mutator);
+            let status = in_fork(|| {
+                let head = mutator.root(list).expect("the list");
+                mutator.set_word(head, 0, 1);
+                0
+            });
+            assert!(
+                matches!(status, WaitStatus::Signaled(_, Signal::SIGSEGV, _)),
+                "{transport}, {mode:?}: {status:?}"
+            );
+            assert_eq!(digest(&mut mutator), before, "{transport}, {mode:?}");
+            assert_goes_on(&mut mutator);
+        }
+    }
+}
+
+/// Forks a child that walks and overwrites a list while pages of the heap may be missing.
+fn fork_a_writer(mutator: &Mutator, list: gc_runtime::RootIndex) {
+    // However it ends: what counts is the parent's heap.
+    in_fork(|| {
+        let mut node = mutator.root(list);
+        while let Some(current) = node {
+            mutator.set_word(current, 0, u64::MAX);
+            node = mutator.load(current, 0);
+        }
+        0
+    });
+}
+
+#[test]
+fn a_child_that_faults_in_the_middle_of_a_cycle_leaves_its_parents_pages_alone() {
+    on_every_fork_mode(|heap, mut mutator| {
+        let list = counted_list(&mut mutator, 10_000, 20);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let finish = Finish(&done);
+            let (heap, done) = (&heap, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    heap.collect();
+                }
+            });
+            for _ in 0..10 {
+                let garbage = counted_list(&mut mutator, 500, 20);
+                fork_a_writer(&mutator, list);
+                mutator.set_root(garbage, None);
+                check_counted_list(&mutator, mutator.root(list), 10_000);
+                mutator.safepoint();
+            }
+            drop(finish);
+            mutator.blocking(|| ());
+            // The last cycle may still need this thread.
+            drop(mutator);
+        });
+        heap.verify().expect("a sound heap");
+    });
 }

@@ -16,11 +16,13 @@ pub(crate) trait ServeFault: Send + Sync {
 /// Connects a heap to the fault router.
 pub(crate) struct FaultEntry {
     heap: Arc<dyn ServeFault>,
+    /// The process that built the heap.
+    owner: u32,
 }
 
 impl FaultEntry {
     pub(crate) fn new(heap: Arc<dyn ServeFault>) -> Self {
-        Self { heap }
+        Self { heap, owner: std::process::id() }
     }
 }
 
@@ -35,6 +37,11 @@ impl fmt::Debug for FaultEntry {
 // `serving_a_fault_allocates_nothing` watches it.
 unsafe impl FaultHandler for FaultEntry {
     fn handle(&self, fault: SignalFault) -> Verdict {
+        // A forked child has the side tables as they were and shares what is mapped shared: a page
+        // that it built could end up in its parent's heap. Its fault is a plain one.
+        if std::process::id() != self.owner {
+            return Verdict::NotMine;
+        }
         self.heap.serve(fault.addr);
         Verdict::Handled
     }

@@ -294,9 +294,14 @@ pub(crate) struct FileView {
 }
 
 impl FileView {
-    /// Maps the first `len` bytes of `file`, shared.
+    /// Maps the first `len` bytes of `file`, shared, and not for forked children: what they wrote
+    /// would be in the file.
     pub(crate) fn new(file: &std::fs::File, len: usize) -> io::Result<Self> {
-        Ok(Self { map: MmapOptions::new().len(len).no_reserve_swap().map_raw(file)? })
+        let view = Self { map: MmapOptions::new().len(len).no_reserve_swap().map_raw(file)? };
+        let base = pointer(view.map.as_ptr().expose_provenance());
+        // SAFETY: the range is this view's own mapping; the advice changes no content.
+        unsafe { madvise(base, view.map.len(), MmapAdvise::MADV_DONTFORK) }?;
+        Ok(view)
     }
 
     /// The file's content as words.

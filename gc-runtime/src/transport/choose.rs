@@ -111,8 +111,7 @@ fn build(
     let transport: Box<dyn PageTransport> = match kind {
         Transport::Stw => Box::new(InPause::new(heap, page_bytes).map_err(map)?),
         Transport::Mprotect => {
-            let spaces =
-                FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes, options.fork);
+            let spaces = FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes);
             Box::new(Protecting::new(spaces.map_err(map)?, page_bytes))
         }
         Transport::Move | Transport::Copy | Transport::Continue => {
@@ -136,8 +135,7 @@ fn build(
                     )
                 }
                 _ => {
-                    let spaces =
-                        FileSpaces::new(heap, from, page_bytes, options.fork).map_err(map)?;
+                    let spaces = FileSpaces::new(heap, from, page_bytes).map_err(map)?;
                     Box::new(Continuing::new(spaces, uffd))
                 }
             }

@@ -14,7 +14,6 @@ use std::os::fd::AsFd;
 
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
-use crate::options::Fork;
 use crate::raw::map::{Access, FileView, Reservation};
 use crate::stats::Counters;
 
@@ -36,17 +35,11 @@ pub(crate) struct FileSpaces {
     /// Which file is behind the heap.
     current: AtomicUsize,
     released: AtomicU32,
-    fork: Fork,
     page_bytes: usize,
 }
 
 impl FileSpaces {
-    pub(crate) fn new(
-        heap: Reservation,
-        from: Reservation,
-        page_bytes: usize,
-        fork: Fork,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(heap: Reservation, from: Reservation, page_bytes: usize) -> io::Result<Self> {
         let open = || -> io::Result<HeapFile> {
             let file = File::from(memfd_create(c"gc heap", MFdFlags::MFD_CLOEXEC)?);
             file.set_len(heap.len() as u64)?;
@@ -60,7 +53,6 @@ impl FileSpaces {
             files,
             current: AtomicUsize::new(0),
             released: AtomicU32::new(0),
-            fork,
             page_bytes,
         };
         spaces.map_heap(Access::ReadWrite)?;
@@ -70,10 +62,9 @@ impl FileSpaces {
     fn map_heap(&self, access: Access) -> io::Result<()> {
         self.heap.back_with_file(self.current().file.as_fd(), access)?;
         self.heap.refuse_huge_pages();
-        if self.fork == Fork::Exclude {
-            self.heap.exclude_from_fork()?;
-        }
-        Ok(())
+        // Shared memory is no snapshot: what a child writes, or builds in a fault of its own, would be
+        // in the parent's heap.
+        self.heap.exclude_from_fork()
     }
 
     fn current(&self) -> &HeapFile {
