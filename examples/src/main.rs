@@ -30,10 +30,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    // `GC_LOG=gc_runtime=info` shows the heap's own line per cycle.
+    // Spans and events of `tracing`. The heap itself reads GC_LOG and GC_ZEAL.
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_env("GC_LOG").unwrap_or_else(|_| EnvFilter::new("off")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")),
         )
         .with_writer(std::io::stderr)
         .init();

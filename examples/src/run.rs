@@ -1,6 +1,8 @@
 //! `gc-demo run`: one run in this process.
 
-use gc_runtime::{BuildError, Heap, Transport, TransportChoice, Zeal};
+use std::sync::Arc;
+
+use gc_runtime::{BuildError, Heap, TraceEvents, Transport, TransportChoice, Zeal};
 
 use crate::cli::{JobArgs, MemoryArg, RunArgs};
 use crate::error::{DemoError, Failure, with_sources};
@@ -16,6 +18,13 @@ use crate::{pages, report, table};
 pub(crate) fn run(args: &RunArgs) -> Result<(), DemoError> {
     let json = args.output.json.as_deref().map(Target::reserve).transpose()?;
     let page = args.output.report.as_deref().map(Target::reserve).transpose()?;
+    let trace = args.trace.as_deref().map(Target::reserve).transpose()?;
+    if trace.is_some() && args.transport == MemoryArg::Malloc {
+        return Err(DemoError::Input(
+            "--trace: there is no heap to trace with --transport malloc".into(),
+        ));
+    }
+    let events = trace.as_ref().map(|_| Arc::new(TraceEvents::new(Vec::new())));
     let told = if args.output.quiet || args.child { Warnings::Kept } else { Warnings::Told };
     let bars = if args.output.quiet { Bars::Hidden } else { Bars::Drawn };
     let workload = Workload::prepare(&args.job, told)?;
@@ -43,6 +52,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), DemoError> {
         if told == Warnings::Told {
             eprintln!("transport: {} ({})", heap.transport(), heap.transport_reason());
         }
+        if let Some(events) = &events {
+            heap.listen(events.clone());
+        }
         results.heap_limit_bytes = heap.limit_bytes() as u64;
         let name = heap.transport().to_string();
         let progress = Progress::new(bars, &name, workload.rounds());
@@ -53,6 +65,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), DemoError> {
     }
 
     results.compare_to_copy();
+    if let (Some(trace), Some(events)) = (trace, events) {
+        let text = events.finish(std::mem::take).expect("memory takes every byte");
+        trace.commit(&String::from_utf8(text).expect("a trace is ASCII"))?;
+    }
     if let Some(page) = page {
         page.commit(&report::html(&results))?;
     }
@@ -128,6 +144,7 @@ fn build_heap(
     }
     builder.build().map_err(|error| {
         let advice = match (&error, transport) {
+            (BuildError::Environment { .. }, _) => "correct the variable or unset it",
             (BuildError::Limit { .. }, _) => "choose another --heap-mib",
             (BuildError::CollectorThreads { .. }, _) => "choose other --collector-threads",
             (BuildError::NoDelivery { .. }, _) => "leave out --fault-delivery or choose another --transport",

@@ -158,3 +158,18 @@ fn a_transport_that_is_missing_is_refused_with_the_reason() {
         None => println!("skipped: this kernel has all five transports"),
     }
 }
+
+#[test]
+fn variables_that_are_not_understood_are_refused_by_name() {
+    for (name, value) in [("GC_ZEAL", "loudly"), ("GC_LOG", "everything")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gc-demo"));
+        command.args(["run", "--workload", "lru", "--scale", "0.01"]).env(name, value);
+        finish(&mut command).refused_with(&[name, value, "correct the variable"]);
+    }
+}
+
+#[test]
+fn a_trace_of_malloc_is_refused() {
+    let line = "run --workload lru --scale 0.01 --transport malloc --trace x.json";
+    demo(small(line, &[])).refused_with(&["--trace", "malloc"]);
+}

@@ -152,3 +152,17 @@ fn the_default_input_is_found() {
     let ran = demo(small("run --transport malloc --scale 0.002 --rounds 2 --max-input-mib 1", &[]));
     assert!(ran.succeeded().stderr.contains("input: "), "{}", ran.stderr);
 }
+
+#[test]
+fn a_trace_has_a_row_for_each_phase() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("trace.json");
+    let line = "run --workload lru --scale 0.05 --quiet --trace";
+    demo(small(line, &[&path])).succeeded();
+    let text = fs::read_to_string(&path).unwrap();
+    let trace: Value = serde_json::from_str(&text).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("a list");
+    for phase in gc_runtime::Phase::ALL {
+        assert!(events.iter().any(|event| event["name"] == phase.name()), "no {phase}");
+    }
+}

@@ -9,21 +9,25 @@ use uffd_move::{Event, FaultHandler, FaultSignal, HandlerThread, PageRange, Sign
 
 use crate::addr::{Geometry, MAX_WORDS, WORD_BYTES};
 use crate::core::{Control, HeapCore};
-use crate::cycle::Collector;
+use crate::cycle::{Collector, Policy};
+use crate::environment::Wishes;
 use crate::error::BuildError;
 use crate::heap::{Heap, Owner};
 use crate::mark::barrier::LoggedReferences;
 use crate::model::ObjectModel;
-use crate::options::{FaultDelivery, Fork, Options, Transport, TransportChoice, Zeal};
+use crate::observe::{LogLines, LogSettings, Observers};
+use crate::options::{
+    Container, Environment, FaultDelivery, Fork, Growth, Options, Transport, TransportChoice, Zeal,
+};
 use crate::raw::fault_entry::{FaultEntry, ServeFault};
 use crate::raw::uffd::HeapUffd;
 use crate::record::Records;
 use crate::roots::GlobalRoots;
 use crate::safepoint::Safepoints;
+use crate::space::allocation::Allocation;
 use crate::space::moving_space::MovingSpace;
 use crate::stats::{HeapStats, metadata_bytes_per_mib};
 use crate::transport::choose::{Chosen, choose};
-use crate::trigger::first_trigger;
 
 /// The most collector threads a heap can have.
 const MAX_COLLECTOR_THREADS: usize = 64;
@@ -48,6 +52,43 @@ impl<M: ObjectModel> HeapBuilder<M> {
     #[must_use]
     pub fn limit_bytes(mut self, bytes: usize) -> Self {
         self.options.limit_bytes = bytes;
+        self
+    }
+
+    /// The most that [`Heap::set_limit_bytes`] can raise the limit to, in bytes: address space is
+    /// reserved for it, and no memory. Without it the limit cannot grow.
+    #[must_use]
+    pub fn max_limit_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_limit_bytes = Some(bytes);
+        self
+    }
+
+    /// Memory that the heap tries to stay below by collecting, in bytes. It goes beyond rather than
+    /// make a mutator wait, and where live data need it; the limit is what it never passes.
+    #[must_use]
+    pub fn soft_limit_bytes(mut self, bytes: usize) -> Self {
+        self.options.soft_limit_bytes = Some(bytes);
+        self
+    }
+
+    /// How much of its limit the heap uses.
+    #[must_use]
+    pub fn growth(mut self, growth: Growth) -> Self {
+        self.options.growth = growth;
+        self
+    }
+
+    /// Whether the heap heeds the memory limit of its control group.
+    #[must_use]
+    pub fn container(mut self, container: Container) -> Self {
+        self.options.container = container;
+        self
+    }
+
+    /// Whether `GC_LOG` and `GC_ZEAL` count.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.options.environment = environment;
         self
     }
 
@@ -92,23 +133,33 @@ impl<M: ObjectModel> HeapBuilder<M> {
     ///
     /// | outcome | meaning | what to do |
     /// |---|---|---|
-    /// | [`BuildError::Limit`], [`BuildError::CollectorThreads`] | the argument is out of range | the message names the range |
+    /// | [`BuildError::Limit`], [`BuildError::MaxLimit`], [`BuildError::SoftLimit`], [`BuildError::CollectorThreads`] | the argument is out of range | the message names the range |
+    /// | [`BuildError::Environment`] | `GC_LOG` or `GC_ZEAL` is not understood, or the log cannot be opened | correct the variable |
     /// | [`BuildError::NoTransport`] | this kernel lacks the transport, with the reason | another, or [`TransportChoice::Auto`] |
     /// | [`BuildError::NoDelivery`] | `mprotect` only has signals | [`FaultDelivery::Signal`] |
     /// | [`BuildError::System`] | no addresses, no memory or no threads | the process is at its limits |
     pub fn build(self) -> Result<Heap<M>, BuildError> {
         let Self { options, model } = self;
+        let wishes = match options.environment {
+            Environment::Read => Wishes::read()?,
+            Environment::Ignore => Wishes::default(),
+        };
         let page_bytes = uffd_move::page_size();
-        let pages = pages(&options, page_bytes)?;
+        let Sizes { limit, soft, reserved } = Sizes::new(&options, page_bytes)?;
         let Chosen { transport, reason, events } = choose(&options, page_bytes)?;
         let kind = transport.kind();
-        let geometry = Geometry::new(transport.heap().base(), pages, page_bytes);
-        let space = MovingSpace::new(geometry, model, transport, first_trigger(pages));
+        let geometry = Geometry::new(transport.heap().base(), reserved, page_bytes);
+        let space = MovingSpace::new(geometry, model, transport, Allocation::new(limit, soft));
         let space = Arc::new(space.map_err(system("mapping side tables"))?);
         let delivery = Delivery::start(&space, options.delivery, events)?;
 
-        let mut stats = HeapStats::new(kind, page_bytes, pages as usize * page_bytes);
+        let mut stats = HeapStats::new(kind, page_bytes, limit as usize * page_bytes);
+        stats.target_bytes = limit.min(soft) as usize * page_bytes;
         stats.metadata_bytes_per_mib = metadata_bytes_per_mib(page_bytes);
+        let observers = Observers::new(stats);
+        if let Some(settings) = wishes.log {
+            observers.add(Arc::new(log_lines(settings, kind)?));
+        }
         let core = Arc::new(HeapCore {
             space,
             safepoints: Safepoints::default(),
@@ -117,13 +168,14 @@ impl<M: ObjectModel> HeapBuilder<M> {
             barrier_mode: AtomicU32::new(0),
             flips: AtomicU64::new(0),
             control: Control::default(),
-            stats: Mutex::new(stats),
-            stall_ns: AtomicU64::new(0),
-            zeal: options.zeal,
+            observers,
+            zeal: wishes.zeal.unwrap_or(options.zeal),
             broken: AtomicBool::new(false),
             owner: std::process::id(),
         });
-        let collector = Collector::new(Arc::clone(&core), workers(kind, &options)?);
+        let policy = Policy::new(&options, soft);
+        let collector = Collector::new(Arc::clone(&core), workers(kind, &options)?, policy);
+        collector.look_at_container();
         let thread = std::thread::Builder::new()
             .name("gc-collector".to_owned())
             .spawn(move || collector.run())
@@ -138,17 +190,62 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> BuildError {
     move |source| BuildError::System { what, source }
 }
 
-/// The heap's size in pages; options that are out of range end here.
-fn pages(options: &Options, page_bytes: usize) -> Result<u32, BuildError> {
-    let (min, max) = (MIN_PAGES * page_bytes, MAX_WORDS / page_bytes * page_bytes * WORD_BYTES);
-    let Options { limit_bytes, collector_threads: threads, .. } = *options;
-    if !(min..=max).contains(&limit_bytes) {
-        return Err(BuildError::Limit { limit_bytes, min, max });
+/// Opens the log that `GC_LOG` asks for.
+fn log_lines(settings: LogSettings, kind: Transport) -> Result<LogLines, BuildError> {
+    LogLines::open(settings, Observers::next_heap(), kind).map_err(|error| {
+        BuildError::Environment {
+            name: "GC_LOG",
+            value: std::env::var("GC_LOG").unwrap_or_default(),
+            reason: format!("the file cannot be opened: {error}"),
+        }
+    })
+}
+
+/// The heap's sizes in pages.
+struct Sizes {
+    limit: u32,
+    soft: u32,
+    reserved: u32,
+}
+
+impl Sizes {
+    /// Options that are out of range end here.
+    fn new(options: &Options, page_bytes: usize) -> Result<Self, BuildError> {
+        let (min, max) = (min_bytes(page_bytes), max_bytes(page_bytes));
+        let Options { limit_bytes, collector_threads: threads, .. } = *options;
+        if !(min..=max).contains(&limit_bytes) {
+            return Err(BuildError::Limit { limit_bytes, min, max });
+        }
+        if !(1..=MAX_COLLECTOR_THREADS).contains(&threads) {
+            return Err(BuildError::CollectorThreads { threads, max: MAX_COLLECTOR_THREADS });
+        }
+        let max_limit_bytes = options.reserved_bytes();
+        if !(limit_bytes..=max).contains(&max_limit_bytes) {
+            return Err(BuildError::MaxLimit { max_limit_bytes, limit_bytes, max });
+        }
+        let soft_limit_bytes = options.soft_limit_bytes.unwrap_or(max_limit_bytes);
+        if soft_limit_bytes < min {
+            return Err(BuildError::SoftLimit { soft_limit_bytes, min });
+        }
+        let pages = |bytes: usize| {
+            u32::try_from(bytes.min(max).div_ceil(page_bytes)).expect("MAX_WORDS limits this")
+        };
+        Ok(Self {
+            limit: pages(limit_bytes),
+            soft: pages(soft_limit_bytes),
+            reserved: pages(max_limit_bytes),
+        })
     }
-    if !(1..=MAX_COLLECTOR_THREADS).contains(&threads) {
-        return Err(BuildError::CollectorThreads { threads, max: MAX_COLLECTOR_THREADS });
-    }
-    Ok(u32::try_from(limit_bytes.div_ceil(page_bytes)).expect("limited above"))
+}
+
+/// The smallest heap, in bytes.
+pub(crate) fn min_bytes(page_bytes: usize) -> usize {
+    MIN_PAGES * page_bytes
+}
+
+/// The largest heap, in bytes.
+fn max_bytes(page_bytes: usize) -> usize {
+    MAX_WORDS / page_bytes * page_bytes * WORD_BYTES
 }
 
 /// The collector threads, a pool of the heap's own.

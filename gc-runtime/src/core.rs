@@ -5,13 +5,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::error::OomCause;
+use crate::event::{CycleReason, Event};
 use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
+use crate::observe::Observers;
 use crate::options::Zeal;
 use crate::roots::GlobalRoots;
 use crate::safepoint::{MutatorCore, Request, Safepoints};
 use crate::space::moving_space::MovingSpace;
-use crate::stats::HeapStats;
 use crate::verify::{Check, CheckResult};
 
 /// The shared state of one heap.
@@ -26,8 +27,7 @@ pub(crate) struct HeapCore<M> {
     /// How often the heap was set aside; a mutator's roots are as of the number it has seen.
     pub(crate) flips: AtomicU64,
     pub(crate) control: Control,
-    pub(crate) stats: Mutex<HeapStats>,
-    pub(crate) stall_ns: AtomicU64,
+    pub(crate) observers: Observers,
     pub(crate) zeal: Zeal,
     pub(crate) broken: AtomicBool,
     pub(crate) owner: u32,
@@ -44,6 +44,8 @@ pub(crate) struct Control {
 #[derive(Debug, Default)]
 pub(crate) struct ControlState {
     pub(crate) requested: u64,
+    /// The strongest reason for the next cycle to begin.
+    pub(crate) reason: CycleReason,
     pub(crate) begun: u64,
     pub(crate) finished: u64,
     pub(crate) checks_requested: Vec<Check>,
@@ -59,20 +61,23 @@ impl Control {
     }
 
     /// Asks for a cycle that begins after this call; its number.
-    pub(crate) fn request_cycle(&self) -> u64 {
+    pub(crate) fn request_cycle(&self, reason: CycleReason) -> u64 {
         let mut state = self.lock();
         state.requested = state.requested.max(state.begun + 1);
+        state.reason = state.reason.max(reason);
         self.changed.notify_all();
         state.requested
     }
 
-    /// Asks for a cycle if none is running or asked for.
-    pub(crate) fn suggest_cycle(&self) {
+    /// Asks for a cycle if none is running or asked for; the number of the next to finish.
+    pub(crate) fn suggest_cycle(&self, reason: CycleReason) -> u64 {
         let mut state = self.lock();
         if state.finished == state.requested {
             state.requested = state.begun + 1;
+            state.reason = state.reason.max(reason);
             self.changed.notify_all();
         }
+        state.finished + 1
     }
 
     /// Waits until `done` is true of the state.
@@ -193,9 +198,22 @@ impl<M: ObjectModel> HeapCore<M> {
         self.poll(mutator);
     }
 
-    /// Adds the time since `began` to what mutators waited for memory.
-    pub(crate) fn count_stall(&self, began: Instant) {
-        let waited = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.stall_ns.fetch_add(waited, Ordering::Relaxed);
+    /// Bytes that may be in use.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        let pages = self.space.allocation.lock().limit;
+        u64::from(pages) * self.space.geometry.page_bytes() as u64
+    }
+
+    /// A mutator has waited for memory since `began`.
+    pub(crate) fn tell_stall(&self, began: Instant) {
+        let thread = nix::unistd::gettid().as_raw().unsigned_abs();
+        self.observers.tell(&Event::Stalled { began, took: began.elapsed(), thread });
+    }
+
+    /// Tells that the cursor has a new limit or target.
+    pub(crate) fn tell_limit(&self, limit: u32, target: u32) {
+        let bytes = |pages: u32| u64::from(pages) * self.space.geometry.page_bytes() as u64;
+        let (limit_bytes, target_bytes) = (bytes(limit), bytes(target));
+        self.observers.tell(&Event::LimitChanged { limit_bytes, target_bytes });
     }
 }

@@ -12,19 +12,23 @@
 mod marking;
 mod pause;
 mod compaction;
+mod policy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rayon::ThreadPool;
 
+pub(crate) use policy::Policy;
+
 use crate::core::{ControlState, HeapCore};
+use crate::event::{CycleReason, Event, PauseKind, Phase};
 use crate::model::ObjectModel;
 use crate::options::Verify;
-use crate::stats::CycleStats;
-use crate::trigger::{Pace, trigger};
+use crate::space::moving_space::Naming;
+use crate::stats::{CycleStats, ns};
 use crate::verify::{Check, CheckResult};
 
 /// The thread that runs cycles when they are asked for.
@@ -32,19 +36,18 @@ use crate::verify::{Check, CheckResult};
 pub(crate) struct Collector<M> {
     core: Arc<HeapCore<M>>,
     pool: ThreadPool,
-    last_end: Instant,
-    last_used: u32,
+    policy: Policy,
 }
 
 enum Job {
-    Cycle(u64),
+    Cycle(u64, CycleReason),
     Check(Check),
     Shutdown,
 }
 
 impl<M: ObjectModel> Collector<M> {
-    pub(crate) fn new(core: Arc<HeapCore<M>>, pool: ThreadPool) -> Self {
-        Self { core, pool, last_end: Instant::now(), last_used: 0 }
+    pub(crate) fn new(core: Arc<HeapCore<M>>, pool: ThreadPool, policy: Policy) -> Self {
+        Self { core, pool, policy }
     }
 
     /// Runs until the heap is dropped.
@@ -52,9 +55,9 @@ impl<M: ObjectModel> Collector<M> {
         loop {
             match self.next_job() {
                 Job::Shutdown => return,
-                Job::Cycle(number) => {
+                Job::Cycle(number, reason) => {
                     // A panic can only come from the object model, or be a bug here.
-                    let cycle = catch_unwind(AssertUnwindSafe(|| self.cycle(number)));
+                    let cycle = catch_unwind(AssertUnwindSafe(|| self.cycle(number, reason)));
                     if cycle.is_err() {
                         self.break_heap();
                     }
@@ -87,7 +90,7 @@ impl<M: ObjectModel> Collector<M> {
             Job::Check(state.checks_requested.remove(0))
         } else {
             state.begun += 1;
-            Job::Cycle(state.begun)
+            Job::Cycle(state.begun, std::mem::take(&mut state.reason))
         }
     }
 
@@ -101,28 +104,35 @@ impl<M: ObjectModel> Collector<M> {
     }
 
     fn check(&self, check: Check) -> CheckResult {
-        let pause = self.pause();
-        self.core.check(pause.mutators(), check)
+        let pause = self.pause(PauseKind::Check);
+        let result = self.core.check(pause.mutators(), check);
+        pause.resume();
+        result
     }
 
-    fn cycle(&mut self, number: u64) {
+    fn cycle(&mut self, number: u64, reason: CycleReason) {
         if self.core.broken.load(Ordering::Acquire) {
             return;
         }
+        let observers = &self.core.observers;
+        let listening = observers.are_listening();
+        self.core.space.fault_samples.set_naming(match listening {
+            true => Naming::Named,
+            false => Naming::Nameless,
+        });
+        observers.tell(&Event::CycleBegan { cycle: number, reason });
         let began = Instant::now();
-        let mut cycle = CycleStats { number, ..CycleStats::default() };
+        let mut cycle = CycleStats { number, reason, ..CycleStats::default() };
         self.mark(&mut cycle);
+        let marked = began.elapsed();
         match self.summarise(&mut cycle) {
             Some(summary) => self.compact(summary, &mut cycle),
             None => self.skip_compaction(),
         }
-        self.set_trigger(began.elapsed());
-        self.log(&cycle);
+        self.set_pace(&mut cycle, marked, began.elapsed());
         let core = &self.core;
-        core.stats
-            .lock()
-            .expect("no panic while the statistics are held")
-            .finish_cycle(cycle, &core.space.counters);
+        core.observers.stats().take_counts(&mut cycle, &core.space.counters);
+        core.observers.tell(&Event::CycleEnded { stats: cycle });
         if core.zeal.verify == Verify::EachCycle
             && let CheckResult::Verified(Err(error)) = self.check(Check::Verify)
         {
@@ -132,39 +142,14 @@ impl<M: ObjectModel> Collector<M> {
         }
     }
 
-    fn set_trigger(&mut self, cycle: Duration) {
-        let mut cursor = self.core.space.allocation.lock();
-        let now = Instant::now();
-        let pace = Pace {
-            used: cursor.top,
-            limit: cursor.limit,
-            allocated: cursor.allocated_since.wrapping_sub(self.last_used),
-            interval: now - self.last_end,
-            cycle,
-        };
-        cursor.trigger = trigger(pace);
-        self.last_used = cursor.allocated_since;
-        self.last_end = now;
+    /// Runs a phase and tells when it begins and ends; how long it took, in nanoseconds.
+    pub(crate) fn phase<R>(&self, cycle: u64, phase: Phase, work: impl FnOnce() -> R) -> (R, u64) {
+        let observers = &self.core.observers;
+        observers.tell(&Event::PhaseBegan { cycle, phase });
+        let began = Instant::now();
+        let result = work();
+        let took = began.elapsed();
+        observers.tell(&Event::PhaseEnded { cycle, phase, began, took });
+        (result, ns(took))
     }
-
-    fn log(&self, cycle: &CycleStats) {
-        tracing::info!(
-            target: "gc",
-            cycle = cycle.number,
-            transport = %self.core.space.transport.kind(),
-            live_kib = cycle.live_bytes >> 10,
-            used_kib = cycle.used_bytes_before >> 10,
-            mark_us = cycle.mark_ns / 1000,
-            remark_pause_us = cycle.remark_pause_ns / 1000,
-            flip_pause_us = cycle.flip_pause_ns / 1000,
-            compact_us = cycle.compact_ns / 1000,
-            finish_us = cycle.finish_ns / 1000,
-            "cycle"
-        );
-    }
-}
-
-/// A duration in whole nanoseconds.
-pub(crate) fn ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -18,6 +18,36 @@ pub enum BuildError {
         /// The most: word numbers have 32 bits.
         max: usize,
     },
+    /// The limit could not grow to what was asked for, or begins above it.
+    #[error(
+        "max_limit_bytes is {max_limit_bytes}; it must lie between limit_bytes, {limit_bytes}, and {max}"
+    )]
+    MaxLimit {
+        /// What was asked for.
+        max_limit_bytes: usize,
+        /// The limit at the beginning.
+        limit_bytes: usize,
+        /// The most that a heap can have.
+        max: usize,
+    },
+    /// The soft limit is too small to be of use.
+    #[error("soft_limit_bytes is {soft_limit_bytes}; it must be {min} or more")]
+    SoftLimit {
+        /// What was asked for.
+        soft_limit_bytes: usize,
+        /// The least.
+        min: usize,
+    },
+    /// A variable of the environment is not understood.
+    #[error("the environment variable {name} is `{value}`: {reason}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The number of collector threads is outside what a heap can have.
     #[error("collector_threads is {threads}; a heap has 1 to {max}")]
     CollectorThreads {
@@ -51,6 +81,25 @@ pub enum BuildError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why a heap's limit was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// The limit is outside what this heap can have.
+    #[error("the limit would be {limit_bytes}; this heap can have {min} to {max} bytes")]
+    OutOfRange {
+        /// What was asked for.
+        limit_bytes: usize,
+        /// The least.
+        min: usize,
+        /// The most: what the builder's `max_limit_bytes` said.
+        max: usize,
+    },
+    /// The heap is broken or another process's.
+    #[error("the heap is broken or belongs to another process")]
+    Unusable,
 }
 
 /// Why a thread did not become a mutator.
@@ -96,6 +145,9 @@ pub enum OomCause {
     /// A full cycle did not free enough.
     #[error("the heap is full after a collection")]
     Full,
+    /// The same, in a container that leaves the heap less than the program asked for.
+    #[error("the heap is full after a collection, and the container has no more memory")]
+    Container,
     /// The object is larger than the heap, or than objects can be.
     #[error("the object is larger than the heap can hold")]
     TooLarge,

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::builder::{Delivery, HeapBuilder};
+use crate::builder::{Delivery, HeapBuilder, min_bytes};
 use crate::core::HeapCore;
-use crate::error::{AttachError, VerifyError};
+use crate::error::{AttachError, LimitError, VerifyError};
+use crate::event::{CycleReason, Listener};
 use crate::forward::PageKind;
 use crate::model::ObjectModel;
 use crate::mutator::Mutator;
@@ -120,11 +121,78 @@ impl<M: ObjectModel> Heap<M> {
         &self.owner.reason
     }
 
-    /// The limit, in bytes.
+    /// The limit, in bytes: what the program asked for, or what the container leaves, if that is
+    /// less.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
-        let geometry = self.core().space.geometry;
-        geometry.pages as usize * geometry.page_bytes()
+        usize::try_from(self.core().limit_bytes()).expect("the heap is in this address space")
+    }
+
+    /// Changes the limit while the program runs, in bytes; rounded up to whole pages.
+    ///
+    /// A limit below what lives takes nothing away: everything stays readable and writable, and
+    /// allocation answers [`OutOfMemory`](crate::OutOfMemory) until enough has died or the limit has
+    /// been raised. Lowering it below what is in use starts a cycle, at the end of which memory that
+    /// was given up goes back to the system.
+    ///
+    /// ```
+    /// let heap = gc_runtime::Heap::builder().limit_bytes(8 << 20).max_limit_bytes(64 << 20).build()?;
+    /// heap.set_limit_bytes(64 << 20)?;
+    /// assert_eq!(heap.limit_bytes(), 64 << 20);
+    /// assert!(heap.set_limit_bytes(65 << 20).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// | outcome | meaning | what to do |
+    /// |---|---|---|
+    /// | [`LimitError::OutOfRange`] | less than any heap has, or more than [`HeapBuilder::max_limit_bytes`] | the message names the range |
+    /// | [`LimitError::Unusable`] | broken, or another process's heap | |
+    pub fn set_limit_bytes(&self, bytes: usize) -> Result<(), LimitError> {
+        let core = self.core();
+        if core.unusable().is_some() {
+            return Err(LimitError::Unusable);
+        }
+        let geometry = core.space.geometry;
+        let page_bytes = geometry.page_bytes();
+        let (min, max) = (min_bytes(page_bytes), geometry.pages as usize * page_bytes);
+        if !(min..=max).contains(&bytes) {
+            return Err(LimitError::OutOfRange { limit_bytes: bytes, min, max });
+        }
+        let pages = u32::try_from(bytes.div_ceil(page_bytes)).expect("no more than there are");
+        let mut cursor = core.space.allocation.lock();
+        cursor.set_limit(pages);
+        let (limit, target, wants_cycle) = (cursor.limit, cursor.target, cursor.wants_cycle());
+        drop(cursor);
+        core.tell_limit(limit, target);
+        if wants_cycle {
+            core.control.suggest_cycle(CycleReason::Limit);
+        }
+        Ok(())
+    }
+
+    /// Tells `listener` what happens in this heap, from now on until the heap ends.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use gc_runtime::{Event, Heap};
+    ///
+    /// let heap = Heap::builder().limit_bytes(16 << 20).build()?;
+    /// let cycles = Arc::new(AtomicU64::new(0));
+    /// let count = cycles.clone();
+    /// heap.listen(Arc::new(move |event: &Event| {
+    ///     if let Event::CycleEnded { stats } = event {
+    ///         count.store(stats.number, Ordering::Relaxed);
+    ///     }
+    /// }));
+    /// heap.collect();
+    /// assert_eq!(cycles.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        self.core().observers.add(listener);
     }
 
     /// Makes the calling thread a mutator.
@@ -157,7 +225,7 @@ impl<M: ObjectModel> Heap<M> {
     pub fn collect(&self) {
         let core = self.core();
         if core.unusable().is_none() {
-            let ticket = core.control.request_cycle();
+            let ticket = core.control.request_cycle(CycleReason::Requested);
             drop(core.control.wait_until(|state| state.finished >= ticket));
         }
     }
@@ -209,13 +277,9 @@ impl<M: ObjectModel> Heap<M> {
     }
 
     /// Counts and times so far.
-    ///
-    /// # Panics
-    ///
-    /// If a collector thread panicked while it held the statistics.
     #[must_use]
     pub fn stats(&self) -> HeapStats {
-        self.core().stats.lock().expect("no panic while the statistics are held").clone()
+        self.core().observers.stats().clone()
     }
 
     /// What each page up to the end of memory is used for.

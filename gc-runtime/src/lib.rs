@@ -69,6 +69,14 @@ mod verify;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
+mod observe;
+#[cfg(not(loom))]
+mod container;
+#[cfg(not(loom))]
+mod environment;
+#[cfg(not(loom))]
 mod options;
 #[cfg(not(loom))]
 mod error;
@@ -85,14 +93,16 @@ mod compact {
 pub use crate::{
     addr::{ObjectRef, WORD_BYTES},
     builder::HeapBuilder,
-    error::{AttachError, BuildError, OomCause, OutOfMemory, VerifyError},
+    error::{AttachError, BuildError, LimitError, OomCause, OutOfMemory, VerifyError},
+    event::{CycleReason, Event, Listener, PauseKind, Phase},
     heap::{Heap, PageUse},
     local::{Local, RootIndex},
     model::{MIN_OBJECT_WORDS, ObjectLayout, ObjectModel},
     mutator::Mutator,
+    observe::{TraceEvents, UnknownLog},
     options::{
-        FaultDelivery, Fork, Poison, Transport, TransportChoice, UnknownTransport, UnknownZeal,
-        Verify, Zeal,
+        Container, Environment, FaultDelivery, Fork, Growth, Poison, Transport, TransportChoice,
+        UnknownTransport, UnknownZeal, Verify, Zeal,
     },
     record::{Record, Records},
     roots::GlobalRoot,

@@ -10,6 +10,7 @@ use uffd_move::AltStack;
 use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
 use crate::core::HeapCore;
 use crate::error::{AttachError, OomCause, OutOfMemory};
+use crate::event::{CycleReason, Event};
 use crate::heap::Heap;
 use crate::local::{Local, RootIndex};
 use crate::mark::barrier::BarrierMode;
@@ -26,8 +27,9 @@ const LARGE_SHARE: usize = 4;
 /// Stack that building a page in a signal handler may need, with room to spare.
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
 
-/// Full cycles without success after which an allocation gives up.
-const FRUITLESS_CYCLES: u32 = 2;
+/// Full cycles without success after which an allocation gives up: one of any kind, and two that
+/// pack everything, of which the second finds what died while the first ran.
+const FRUITLESS_CYCLES: u32 = 3;
 
 /// A thread of the program, as the heap knows it. Stays on the thread that attached.
 ///
@@ -104,7 +106,7 @@ impl<M: ObjectModel> Mutator<M> {
         if self.shared().unusable().is_some() {
             return;
         }
-        let ticket = self.shared().control.request_cycle();
+        let ticket = self.shared().control.request_cycle(CycleReason::Requested);
         self.shared().wait_safely(&self.core, |state| state.finished >= ticket);
     }
 
@@ -170,21 +172,27 @@ impl<M: ObjectModel> Mutator<M> {
             core.space.deposit_ahead(&mut cursor, pages);
             let grant = cursor.take(pages).or_else(|| {
                 // Rather a short buffer than a stall.
-                let rest = cursor.limit - cursor.top;
+                let rest = cursor.rest();
                 (!large && rest as usize * geometry.page_bytes() >= bytes)
                     .then(|| cursor.take(rest))?
             });
-            let wants_cycle = cursor.wants_cycle();
+            let (wants_cycle, fits) = (cursor.wants_cycle(), pages <= cursor.limit);
             drop(cursor);
             let Some(grant) = grant else {
-                if fruitless == FRUITLESS_CYCLES {
-                    return Err(self.out_of_memory(words, OomCause::Full));
+                if !fits {
+                    return Err(self.out_of_memory(words, OomCause::TooLarge));
                 }
-                fruitless += self.wait_for_memory();
+                if fruitless == FRUITLESS_CYCLES {
+                    return Err(self.out_of_memory(words, self.full_because()));
+                }
+                fruitless += self.wait_for_memory(fruitless);
                 continue;
             };
-            if wants_cycle || self.zeal_wants_cycle() {
-                core.control.suggest_cycle();
+            if wants_cycle {
+                core.control.suggest_cycle(CycleReason::Allocation);
+            }
+            if self.zeal_wants_cycle() {
+                core.control.suggest_cycle(CycleReason::Zeal);
             }
             let start = geometry.page_address(grant.first);
             if large {
@@ -221,27 +229,44 @@ impl<M: ObjectModel> Mutator<M> {
         every != 0 && self.core.refills.fetch_add(1, Ordering::Relaxed) % every == every - 1
     }
 
-    /// Waits until memory may have become free; 1 if a whole cycle passed meanwhile.
-    fn wait_for_memory(&self) -> u32 {
+    /// Waits until memory may have become free; 1 if a whole cycle passed meanwhile. After
+    /// `fruitless` cycles that did not help it is an emergency.
+    fn wait_for_memory(&self, fruitless: u32) -> u32 {
         let core = self.shared();
         let began = Instant::now();
         let flips = core.flips.load(Ordering::Acquire);
-        let ticket = core.control.request_cycle();
+        let ticket = match fruitless {
+            0 => core.control.suggest_cycle(CycleReason::Allocation),
+            _ => core.control.request_cycle(CycleReason::Emergency),
+        };
         core.wait_safely(&self.core, |state| {
             state.finished >= ticket || core.flips.load(Ordering::Acquire) != flips
         });
-        core.count_stall(began);
+        core.tell_stall(began);
         u32::from(core.control.lock().finished >= ticket)
+    }
+
+    /// Who it is that leaves no more memory.
+    fn full_because(&self) -> OomCause {
+        match self.shared().space.allocation.lock().is_capped() {
+            true => OomCause::Container,
+            false => OomCause::Full,
+        }
     }
 
     fn out_of_memory(&self, words: u64, cause: OomCause) -> OutOfMemory {
         let core = self.shared();
-        OutOfMemory {
-            requested_bytes: words.saturating_mul(WORD_BYTES as u64),
-            limit_bytes: u64::from(core.space.geometry.words) * WORD_BYTES as u64,
-            live_bytes: core.stats.lock().map_or(0, |stats| stats.live_bytes),
-            cause,
+        // In a forked child a lock may be held by a thread that is not there.
+        let (limit_bytes, live_bytes) = match cause {
+            OomCause::Forked => (u64::from(core.space.geometry.words) * WORD_BYTES as u64, 0),
+            _ => (core.limit_bytes(), core.observers.stats().live_bytes),
+        };
+        let requested_bytes = words.saturating_mul(WORD_BYTES as u64);
+        let error = OutOfMemory { requested_bytes, limit_bytes, live_bytes, cause };
+        if matches!(cause, OomCause::Full | OomCause::Container) {
+            core.observers.tell(&Event::OutOfMemory { error });
         }
+        error
     }
 
     /// How many roots this mutator has.

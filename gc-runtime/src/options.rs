@@ -97,6 +97,39 @@ pub enum Fork {
     Inherit,
 }
 
+/// How much of its limit a heap uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Growth {
+    /// All of it: the fewest cycles. For programs that have the memory to themselves.
+    #[default]
+    Whole,
+    /// What pays: the live data and room that grows with them, with the speed of allocation, and
+    /// with what a cycle costs (the square root rule of Kirisame, Shenoy and Panchekha, OOPSLA
+    /// 2022). Memory beyond goes back to the system at the end of a cycle.
+    Adaptive,
+}
+
+/// Whether a heap heeds the memory limit of its control group (cgroups(7), version 1 and 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// It does: before the kernel would kill the program for want of memory, the heap collects, and
+    /// then answers [`OutOfMemory`](crate::OutOfMemory). Looked at after each cycle.
+    #[default]
+    Heed,
+    /// It does not.
+    Ignore,
+}
+
+/// Whether the variables `GC_LOG` and `GC_ZEAL` count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Environment {
+    /// They do; `GC_ZEAL` replaces what the program asked for.
+    #[default]
+    Read,
+    /// They do not.
+    Ignore,
+}
+
 /// Checks that are too slow for every day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Zeal {
@@ -172,6 +205,13 @@ pub struct UnknownZeal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) limit_bytes: usize,
+    /// `None`: the limit.
+    pub(crate) soft_limit_bytes: Option<usize>,
+    /// `None`: the limit.
+    pub(crate) max_limit_bytes: Option<usize>,
+    pub(crate) growth: Growth,
+    pub(crate) container: Container,
+    pub(crate) environment: Environment,
     pub(crate) collector_threads: usize,
     pub(crate) transport: TransportChoice,
     pub(crate) delivery: FaultDelivery,
@@ -179,10 +219,22 @@ pub(crate) struct Options {
     pub(crate) zeal: Zeal,
 }
 
+impl Options {
+    /// The most that the limit can become, in bytes.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.max_limit_bytes.unwrap_or(self.limit_bytes)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             limit_bytes: 256 << 20,
+            soft_limit_bytes: None,
+            max_limit_bytes: None,
+            growth: Growth::default(),
+            container: Container::default(),
+            environment: Environment::default(),
             collector_threads: 1,
             transport: TransportChoice::default(),
             delivery: FaultDelivery::default(),

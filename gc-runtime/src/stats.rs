@@ -1,9 +1,11 @@
 //! Counting: what each cycle did, and totals since the heap was built.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::event::{CycleReason, Event, PauseKind};
 use crate::options::Transport;
 
 /// One count that any thread may raise, in a signal handler too.
@@ -41,6 +43,8 @@ pub(crate) struct Counters {
     pub(crate) ioctls: Count,
     pub(crate) madvise_calls: Count,
     pub(crate) busy_fallbacks: Count,
+    pub(crate) stalled_fallbacks: Count,
+    pub(crate) refused_fallbacks: Count,
     pub(crate) faults: Count,
 }
 
@@ -50,12 +54,20 @@ pub(crate) struct Counters {
 pub struct CycleStats {
     /// Cycle number, from 1.
     pub number: u64,
+    /// Why it was run.
+    pub reason: CycleReason,
     /// Bytes found live by marking, without what was allocated meanwhile.
     pub live_bytes: u64,
     /// Bytes of the heap in use at the flip.
     pub used_bytes_before: u64,
+    /// Bytes of the heap in use at the end, what was allocated since the flip included.
+    pub used_bytes_after: u64,
+    /// Bytes that the heap tries to stay below until the next cycle.
+    pub target_bytes: u64,
     /// Bytes allocated between the start of marking and the flip.
     pub born_bytes: u64,
+    /// Time that mutators waited for memory since the last cycle's end, all together.
+    pub allocation_stall_ns: u64,
     /// Most pages of heap and from-space with memory behind them during the cycle, by count.
     pub peak_resident_pages: u64,
     /// Concurrent marking.
@@ -93,10 +105,16 @@ pub struct CycleStats {
     pub ioctls: u64,
     /// System calls that gave memory back.
     pub madvise_calls: u64,
-    /// Pages that could not be moved and were copied.
+    /// Pages that could not be moved because they are shared or pinned (`EBUSY`), and were copied.
     pub busy_fallbacks: u64,
+    /// Pages that were copied because the kernel made no progress (`EAGAIN`, `EINTR`, `ENOMEM`).
+    pub stalled_fallbacks: u64,
+    /// Pages that were copied because the kernel refused for any other reason.
+    pub refused_fallbacks: u64,
     /// Faults served by mutators, or for them.
     pub faults: u64,
+    /// Faults whose time was not recorded, for there were too many.
+    pub faults_unrecorded: u64,
 }
 
 /// Totals since the heap was built. Times in nanoseconds, sizes in bytes.
@@ -107,10 +125,22 @@ pub struct HeapStats {
     pub transport: Transport,
     /// The kernel's page size.
     pub page_bytes: usize,
-    /// The heap's limit.
+    /// The heap's limit: what the program asked for, or what the container leaves, if that is less.
     pub limit_bytes: usize,
+    /// Bytes that the heap tries to stay below by collecting.
+    pub target_bytes: usize,
     /// Finished cycles.
     pub cycles: u64,
+    /// Those among them for which an allocation had found no room.
+    pub emergency_cycles: u64,
+    /// Allocations that were answered with an error because the heap was full.
+    pub out_of_memory: u64,
+    /// Bytes allocated in a second, on average over the last cycles.
+    pub allocation_bytes_per_s: u64,
+    /// Live bytes marked in a second, on average over the last cycles.
+    pub mark_bytes_per_s: u64,
+    /// Live bytes that summary, flip and compaction dealt with in a second, on average.
+    pub compact_bytes_per_s: u64,
     /// Bytes found live by the last cycle.
     pub live_bytes: u64,
     /// The same, added up over all cycles.
@@ -145,8 +175,12 @@ pub struct HeapStats {
     pub ioctls: u64,
     /// System calls that gave memory back.
     pub madvise_calls: u64,
-    /// Pages that could not be moved and were copied.
+    /// Pages that could not be moved because they are shared or pinned (`EBUSY`), and were copied.
     pub busy_fallbacks: u64,
+    /// Pages that were copied because the kernel made no progress (`EAGAIN`, `EINTR`, `ENOMEM`).
+    pub stalled_fallbacks: u64,
+    /// Pages that were copied because the kernel refused for any other reason.
+    pub refused_fallbacks: u64,
     /// Faults served by mutators, or for them.
     pub faults_by_mutators: u64,
     /// Most pages of heap and from-space with memory behind them, by count.
@@ -161,8 +195,12 @@ pub struct HeapStats {
     pub safepoint_ns: Histogram<u64>,
     /// Serving a fault, on the thread that serves it.
     pub fault_ns: Histogram<u64>,
+    /// Waiting for memory, each time a mutator had to.
+    pub stall_ns: Histogram<u64>,
     /// The last 1024 cycles.
     pub cycle_log: Vec<CycleStats>,
+    /// What mutators had waited at the end of the last cycle.
+    stall_ns_told: u64,
 }
 
 /// How many cycles the log keeps.
@@ -179,7 +217,13 @@ impl HeapStats {
             transport,
             page_bytes,
             limit_bytes,
+            target_bytes: limit_bytes,
             cycles: 0,
+            emergency_cycles: 0,
+            out_of_memory: 0,
+            allocation_bytes_per_s: 0,
+            mark_bytes_per_s: 0,
+            compact_bytes_per_s: 0,
             live_bytes: 0,
             live_bytes_total: 0,
             compaction_ns: 0,
@@ -198,6 +242,8 @@ impl HeapStats {
             ioctls: 0,
             madvise_calls: 0,
             busy_fallbacks: 0,
+            stalled_fallbacks: 0,
+            refused_fallbacks: 0,
             faults_by_mutators: 0,
             peak_resident_pages: 0,
             metadata_bytes_per_mib: 0,
@@ -205,12 +251,41 @@ impl HeapStats {
             flip_pause_ns: histogram(),
             safepoint_ns: histogram(),
             fault_ns: histogram(),
+            stall_ns: histogram(),
             cycle_log: Vec::new(),
+            stall_ns_told: 0,
         }
     }
 
-    /// Moves the counters of a finished cycle into `cycle` and both into the totals.
-    pub(crate) fn finish_cycle(&mut self, mut cycle: CycleStats, counters: &Counters) {
+    /// Counts an event in.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match *event {
+            Event::Paused { kind, safepoint, took, mutators, .. } => {
+                if kind == PauseKind::Flip {
+                    self.flip_pause_ns.saturating_record(ns(took).max(1));
+                }
+                if mutators > 0 {
+                    self.safepoint_ns.saturating_record(ns(safepoint).max(1));
+                    self.pause_ns.saturating_record(ns(took).max(1));
+                }
+            }
+            Event::FaultServed { took, .. } => self.fault_ns.saturating_record(ns(took).max(1)),
+            Event::Stalled { took, .. } => {
+                self.allocation_stall_ns += ns(took);
+                self.stall_ns.saturating_record(ns(took).max(1));
+            }
+            Event::LimitChanged { limit_bytes, target_bytes } => {
+                self.limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+                self.target_bytes = usize::try_from(target_bytes).unwrap_or(usize::MAX);
+            }
+            Event::OutOfMemory { .. } => self.out_of_memory += 1,
+            Event::CycleEnded { ref stats } => self.add_cycle(*stats),
+            Event::CycleBegan { .. } | Event::PhaseBegan { .. } | Event::PhaseEnded { .. } => {}
+        }
+    }
+
+    /// Moves what was counted in a finished cycle into `cycle`.
+    pub(crate) fn take_counts(&mut self, cycle: &mut CycleStats, counters: &Counters) {
         cycle.bytes_copied = counters.bytes_copied.take();
         cycle.bytes_slid = counters.bytes_slid.take();
         cycle.pages_moved = counters.pages_moved.take();
@@ -221,8 +296,16 @@ impl HeapStats {
         cycle.ioctls = counters.ioctls.take();
         cycle.madvise_calls = counters.madvise_calls.take();
         cycle.busy_fallbacks = counters.busy_fallbacks.take();
+        cycle.stalled_fallbacks = counters.stalled_fallbacks.take();
+        cycle.refused_fallbacks = counters.refused_fallbacks.take();
         cycle.faults = counters.faults.take();
+        cycle.allocation_stall_ns = self.allocation_stall_ns - self.stall_ns_told;
+        self.stall_ns_told = self.allocation_stall_ns;
+    }
+
+    fn add_cycle(&mut self, cycle: CycleStats) {
         self.cycles = cycle.number;
+        self.emergency_cycles += u64::from(cycle.reason == CycleReason::Emergency);
         self.live_bytes = cycle.live_bytes;
         self.live_bytes_total += cycle.live_bytes;
         self.compaction_ns += cycle.flip_pause_ns + cycle.compact_ns + cycle.finish_ns;
@@ -240,6 +323,8 @@ impl HeapStats {
         self.ioctls += cycle.ioctls;
         self.madvise_calls += cycle.madvise_calls;
         self.busy_fallbacks += cycle.busy_fallbacks;
+        self.stalled_fallbacks += cycle.stalled_fallbacks;
+        self.refused_fallbacks += cycle.refused_fallbacks;
         self.faults_by_mutators += cycle.faults;
         self.peak_resident_pages = self.peak_resident_pages.max(cycle.peak_resident_pages);
         if self.cycle_log.len() == LOG_CYCLES {
@@ -247,6 +332,11 @@ impl HeapStats {
         }
         self.cycle_log.push(cycle);
     }
+}
+
+/// A duration in whole nanoseconds.
+pub(crate) fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states.
@@ -259,6 +349,7 @@ pub(crate) fn metadata_bytes_per_mib(page_bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn side_tables_stay_below_four_and_a_half_percent() {
@@ -274,11 +365,18 @@ mod tests {
         let mut stats = HeapStats::new(Transport::Move, 4096, 1 << 20);
         for number in 1..=2 {
             counters.ioctls.add(3);
-            let cycle = CycleStats { number, compact_ns: 5, live_bytes: 100, ..Default::default() };
-            stats.finish_cycle(cycle, &counters);
+            let mut cycle =
+                CycleStats { number, compact_ns: 5, live_bytes: 100, ..Default::default() };
+            let stalled =
+                Event::Stalled { began: Instant::now(), took: Duration::from_nanos(7), thread: 1 };
+            stats.note(&stalled);
+            stats.take_counts(&mut cycle, &counters);
+            stats.note(&Event::CycleEnded { stats: cycle });
         }
         assert_eq!((stats.cycles, stats.ioctls, stats.compaction_ns), (2, 6, 10));
         assert_eq!((stats.live_bytes, stats.live_bytes_total), (100, 200));
         assert_eq!(stats.cycle_log[1].ioctls, 3);
+        assert_eq!((stats.allocation_stall_ns, stats.stall_ns.len()), (14, 2));
+        assert_eq!(stats.cycle_log[1].allocation_stall_ns, 7);
     }
 }

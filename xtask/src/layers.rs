@@ -33,7 +33,12 @@ const TABLE: &[Layers] = &[
     Layers {
         source: "gc-runtime/src",
         bottom_to_top: &[
-            &["addr", "sync", "error", "options", "stats", "model", "record", "local"],
+            &[
+                "addr", "sync", "error", "options", "stats", "event", "container", "model", "record",
+                "local",
+            ],
+            &["observe"],
+            &["environment"],
             &["raw"],
             &["mark/live_bitmap", "mark/barrier"],
             &["forward"],

@@ -37,7 +37,7 @@ impl<M: ObjectModel> ServeFault for MovingSpace<M> {
         };
         self.serve_page(page);
         self.counters.faults.add(1);
-        self.fault_samples.record(began.elapsed());
+        self.fault_samples.record(began);
     }
 }
 
@@ -128,7 +128,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
         let Some(_pass) = self.gate.enter() else { return };
         let page = cursor.top.max(cursor.resident);
-        let want = DEPOSIT_AHEAD.min(cursor.limit - page);
+        let want = DEPOSIT_AHEAD.min(cursor.limit.saturating_sub(page));
         if want > 0 {
             let count =
                 self.transport.deposit(PageIndex(page), want, STAGING_RESERVE, &self.counters);

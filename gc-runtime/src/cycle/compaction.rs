@@ -1,29 +1,38 @@
 //! Flip, compact and finish.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::addr::PageIndex;
-use crate::cycle::{Collector, ns};
+use crate::addr::{Geometry, PageIndex};
+use crate::cycle::Collector;
+use crate::event::{Event, PauseKind, Phase};
 use crate::forward::Plan;
 use crate::forward::offset_table::Summary;
 use crate::model::ObjectModel;
 use crate::options::Poison;
 use crate::raw::words;
-use crate::stats::CycleStats;
+use crate::space::allocation::Cursor;
+use crate::space::moving_space::FaultSample;
+use crate::stats::{CycleStats, ns};
 use crate::transport::Compaction;
-
-/// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
-/// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
-fn warm_pages(limit: u32) -> u32 {
-    (limit / 16).clamp(64, 1536)
-}
 
 /// Pages that are not deposited before the last thread has left: a mutator that is about to bring
 /// in a page of its own must not have to allocate one.
-const KEPT_PAGES: u32 = 64;
+const LAST_PAGES: u32 = 64;
+
+/// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
+/// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
+pub(crate) fn warm_pages(limit: u32) -> u32 {
+    (limit / 16).clamp(64, 1536)
+}
+
+/// Where memory that the heap keeps ends.
+fn kept_pages(cursor: &Cursor, geometry: Geometry) -> u32 {
+    let target = cursor.target.max(cursor.top).min(geometry.pages);
+    target + warm_pages(target)
+}
 
 /// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
 const DEPOSIT_PAGES: u32 = 512;
@@ -34,45 +43,61 @@ const POISON: u64 = 0xdead_dead_dead_dead;
 impl<M: ObjectModel> Collector<M> {
     /// Moves everything that lives to where the summary says, beside the mutators.
     pub(crate) fn compact(&mut self, summary: Summary, cycle: &mut CycleStats) {
+        let number = cycle.number;
         self.warm_up();
         let cpu = AtomicU64::new(0);
         let began = cpu_time();
-        let Some((plan, resident)) = self.flip(summary, cycle) else {
+        let (flipped, _) = self.phase(number, Phase::Flip, || self.flip(summary, cycle));
+        let Some((plan, resident)) = flipped else {
             self.skip_compaction();
             return;
         };
         cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
 
-        let began = Instant::now();
         let space = &*self.core.space;
-        if space.transport.compaction() == Compaction::Concurrent {
-            self.pool.broadcast(|_| {
-                let began = cpu_time();
-                space.compact_bands();
-                cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
-            });
-            space.wait_for_all();
-        }
-        self.wait_for_roots();
-        cycle.compact_ns = ns(began.elapsed());
+        let ((), compact_ns) = self.phase(number, Phase::Compact, || {
+            if space.transport.compaction() == Compaction::Concurrent {
+                self.pool.broadcast(|_| {
+                    let began = cpu_time();
+                    space.compact_bands();
+                    cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
+                });
+                space.wait_for_all();
+            }
+            self.wait_for_roots();
+        });
+        cycle.compact_ns = compact_ns;
 
-        let began = Instant::now();
-        let deposited = self.deposit(KEPT_PAGES);
-        cycle.deposit_ns = ns(began.elapsed());
+        let (deposited, deposit_ns) = self.phase(number, Phase::Deposit, || self.deposit(LAST_PAGES));
+        cycle.deposit_ns = deposit_ns;
 
-        let (began, began_cpu) = (Instant::now(), cpu_time());
-        self.finish(plan, resident, deposited);
-        cycle.finish_ns = ns(began.elapsed());
+        let began_cpu = cpu_time();
+        let ((), finish_ns) =
+            self.phase(number, Phase::Finish, || self.finish(plan, resident, deposited));
+        cycle.finish_ns = finish_ns;
         cpu.fetch_add(ns(cpu_time().saturating_sub(began_cpu)), Ordering::Relaxed);
         cycle.compaction_cpu_ns = cpu.into_inner();
         cycle.peak_resident_pages = space.peak_resident.swap(0, Ordering::Relaxed);
-        if let Ok(mut stats) = self.core.stats.lock() {
-            stats.flip_pause_ns.saturating_record(cycle.flip_pause_ns.max(1));
-            space
-                .fault_samples
-                .drain(|time| stats.fault_ns.saturating_record(u64::from(time).max(1)));
-            stats.allocation_stall_ns = self.core.stall_ns.load(Ordering::Relaxed);
-        }
+        cycle.faults_unrecorded = self.tell_faults();
+    }
+
+    /// Tells of the faults of this cycle, which handlers could not do themselves; how many were too
+    /// many to be kept.
+    fn tell_faults(&self) -> u64 {
+        let (observers, samples) = (&self.core.observers, &self.core.space.fault_samples);
+        let listening = observers.are_listening();
+        let mut stats = observers.stats();
+        let mut events = Vec::new();
+        let lost = samples.drain(|FaultSample { began, took, thread }| {
+            let event = Event::FaultServed { began, took, thread };
+            stats.note(&event);
+            if listening {
+                events.push(event);
+            }
+        });
+        drop(stats);
+        events.iter().for_each(|event| observers.tell_listeners(event));
+        lost
     }
 
     /// Fills the warm pool, which mutators have used up if the heap has grown since the last cycle.
@@ -80,7 +105,7 @@ impl<M: ObjectModel> Collector<M> {
         let space = &self.core.space;
         let cursor = space.allocation.lock();
         let start = cursor.top.max(cursor.resident);
-        let end = cursor.top + warm_pages(cursor.limit);
+        let end = cursor.top + warm_pages(cursor.target.max(cursor.top));
         drop(cursor);
         // Should a mutator get some of these pages meanwhile, they are zeros as before.
         if start < end && space.transport.warm(start..end, &space.counters) {
@@ -96,7 +121,7 @@ impl<M: ObjectModel> Collector<M> {
         let core = &*self.core;
         let space = &*core.space;
         let geometry = space.geometry;
-        let pause = self.pause();
+        let pause = self.pause(PauseKind::Flip);
         for mutator in pause.mutators().iter() {
             core.retire_buffers(mutator);
         }
@@ -133,8 +158,9 @@ impl<M: ObjectModel> Collector<M> {
         drop(cursor);
         core.globals.forward(&space.forwarding());
         core.flips.fetch_add(1, Ordering::AcqRel);
-        cycle.flip_pause_ns = pause.resume();
+        // Who waits for memory may go on as soon as everybody may.
         core.control.update(|_| ());
+        cycle.flip_pause_ns = pause.resume();
         Some((plan, resident))
     }
 
@@ -164,8 +190,7 @@ impl<M: ObjectModel> Collector<M> {
         loop {
             let mut cursor = space.allocation.lock();
             let page = cursor.top.max(cursor.resident);
-            let want =
-                (cursor.limit + warm_pages(cursor.limit)).saturating_sub(page).min(DEPOSIT_PAGES);
+            let want = kept_pages(&cursor, space.geometry).saturating_sub(page).min(DEPOSIT_PAGES);
             let count = match want {
                 0 => 0,
                 _ => space.transport.deposit(PageIndex(page), want, keep, &space.counters),
@@ -194,6 +219,13 @@ impl<M: ObjectModel> Collector<M> {
             cursor.resident.max(deposited),
             resident_before,
         );
+        // What a smaller target has no use for goes back to the system.
+        let kept = kept_pages(&cursor, space.geometry);
+        if cursor.resident > kept && space.transport.give_up(kept..cursor.resident) {
+            space.counters.madvise_calls.add(1);
+            space.counters.pages_released.add(cursor.resident - kept);
+            cursor.resident = kept;
+        }
         let top = cursor.top;
         if self.core.zeal.poison == Poison::FreeMemory {
             for page in top..cursor.resident.min(space.geometry.pages) {
@@ -209,7 +241,7 @@ impl<M: ObjectModel> Collector<M> {
     pub(crate) fn skip_compaction(&self) {
         let space = &*self.core.space;
         let mut plan = space.plan.get();
-        let pause = self.pause();
+        let pause = self.pause(PauseKind::Skip);
         for mutator in pause.mutators().iter() {
             // What is born from here on must not be noted for a cycle that has ended.
             self.core.retire_buffers(mutator);

@@ -1,11 +1,11 @@
 //! Mark, remark and summary.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use crate::addr::PageIndex;
-use crate::cycle::{Collector, ns};
-use crate::forward::offset_table::Summary;
+use crate::cycle::Collector;
+use crate::event::{CycleReason, PauseKind, Phase};
+use crate::forward::offset_table::{Packing, Summary};
 use crate::mark::barrier::BarrierMode;
 use crate::mark::trace;
 use crate::model::ObjectModel;
@@ -18,20 +18,26 @@ const DRAIN_ROUNDS: u32 = 4;
 impl<M: ObjectModel> Collector<M> {
     /// Marks everything that is reachable, beside the mutators, and ends with the remark pause.
     pub(crate) fn mark(&self, cycle: &mut CycleStats) {
-        let began = Instant::now();
-        self.start_marking();
         let core = &*self.core;
-        trace(&core.space, &core.logged, &self.pool);
-        for _ in 0..DRAIN_ROUNDS {
-            self.handshake(Request::FLUSH_LOG);
-            if core.logged.is_empty() {
-                break;
-            }
+        let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
+            self.start_marking();
             trace(&core.space, &core.logged, &self.pool);
-        }
-        cycle.mark_ns = ns(began.elapsed());
+            for _ in 0..DRAIN_ROUNDS {
+                self.handshake(Request::FLUSH_LOG);
+                if core.logged.is_empty() {
+                    break;
+                }
+                trace(&core.space, &core.logged, &self.pool);
+            }
+        });
+        cycle.mark_ns = mark_ns;
+        (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());
+    }
 
-        let pause = self.pause();
+    /// The pause that ends marking; its length.
+    fn remark(&self) -> u64 {
+        let core = &*self.core;
+        let pause = self.pause(PauseKind::Remark);
         for mutator in pause.mutators().iter() {
             mutator.log.flush(&core.logged);
         }
@@ -40,7 +46,7 @@ impl<M: ObjectModel> Collector<M> {
             mutator.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
         }
         core.barrier_mode.store(BarrierMode::Idle as u32, Ordering::Release);
-        cycle.remark_pause_ns = pause.resume();
+        pause.resume()
     }
 
     /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned.
@@ -79,14 +85,20 @@ impl<M: ObjectModel> Collector<M> {
 
     /// Turns live words into offsets; `None` if nothing would move.
     pub(crate) fn summarise(&self, cycle: &mut CycleStats) -> Option<Summary> {
-        let began = Instant::now();
         let space = &self.core.space;
         let black = space.black();
-        let summary = self.pool.install(|| {
-            space.offsets.summarise(space.geometry, &space.live, &space.straddles, black)
+        let packing = match cycle.reason {
+            CycleReason::Emergency => Packing::Tight,
+            _ => Packing::Islands,
+        };
+        let (summary, summary_ns) = self.phase(cycle.number, Phase::Summary, || {
+            self.pool.install(|| {
+                let (live, straddles) = (&space.live, &space.straddles);
+                space.offsets.summarise(space.geometry, live, straddles, black, packing)
+            })
         });
         cycle.live_bytes = summary.live_words * crate::addr::WORD_BYTES as u64;
-        cycle.summary_ns = ns(began.elapsed());
+        cycle.summary_ns = summary_ns;
         (summary.compact < black).then_some(summary)
     }
 }

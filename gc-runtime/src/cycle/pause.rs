@@ -1,34 +1,33 @@
 //! A pause: all mutators stopped, and let go again whatever happens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::core::HeapCore;
-use crate::cycle::{Collector, ns};
+use crate::cycle::Collector;
+use crate::event::{Event, PauseKind};
 use crate::model::ObjectModel;
 use crate::safepoint::{Mutators, Safepoints};
+use crate::stats::ns;
 
 /// All mutators are stopped while this lives.
 pub(crate) struct Pause<'a, M: ObjectModel> {
     core: &'a HeapCore<M>,
     mutators: Mutators<'a>,
+    kind: PauseKind,
     asked: Instant,
+    safepoint: Duration,
     resumed: bool,
 }
 
 impl<M: ObjectModel> Collector<M> {
     /// Stops all mutators.
-    pub(crate) fn pause(&self) -> Pause<'_, M> {
+    pub(crate) fn pause(&self, kind: PauseKind) -> Pause<'_, M> {
         let core = &*self.core;
         let mutators = core.safepoints.mutators();
         let asked = Instant::now();
         core.safepoints.stop(&mutators);
-        let stopped = ns(asked.elapsed());
-        if !mutators.is_empty()
-            && let Ok(mut stats) = core.stats.lock()
-        {
-            stats.safepoint_ns.saturating_record(stopped.max(1));
-        }
-        Pause { core, mutators, asked, resumed: false }
+        let safepoint = asked.elapsed();
+        Pause { core, mutators, kind, asked, safepoint, resumed: false }
     }
 }
 
@@ -37,17 +36,18 @@ impl<'a, M: ObjectModel> Pause<'a, M> {
         &self.mutators
     }
 
-    /// Lets all mutators go; the pause's length from the request to here, in nanoseconds.
+    /// Lets all mutators go, then tells of the pause; its length from the request to the last
+    /// resume, in nanoseconds.
     pub(crate) fn resume(mut self) -> u64 {
         self.resumed = true;
         Safepoints::resume(&self.mutators);
-        let length = ns(self.asked.elapsed());
-        if !self.mutators.is_empty()
-            && let Ok(mut stats) = self.core.stats.lock()
-        {
-            stats.pause_ns.saturating_record(length.max(1));
-        }
-        length
+        let took = self.asked.elapsed();
+        let Self { core, kind, asked: began, safepoint, .. } = self;
+        let mutators = self.mutators.len();
+        // Listeners must not keep anybody from attaching.
+        drop(self);
+        core.observers.tell(&Event::Paused { kind, began, safepoint, took, mutators });
+        ns(took)
     }
 }
 

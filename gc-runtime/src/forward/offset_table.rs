@@ -29,6 +29,31 @@ pub(crate) const ISLAND_PERCENT: u64 = 90;
 /// staging pages around it: two more requests, each as dear as building some thirty pages.
 pub(crate) const ISLAND_PAGES: usize = 64;
 
+/// How tightly the summary packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Pages that are live enough keep their content, dead words and all.
+    Islands,
+    /// Every dead word goes, whatever it costs: memory has run out.
+    Tight,
+}
+
+impl Packing {
+    fn dense_percent(self) -> u64 {
+        match self {
+            Self::Islands => DENSE_PERCENT,
+            Self::Tight => 100,
+        }
+    }
+
+    fn island_pages(self) -> usize {
+        match self {
+            Self::Islands => ISLAND_PAGES,
+            Self::Tight => usize::MAX,
+        }
+    }
+}
+
 /// Marks a block that is not simply packed. The rest of the entry is, if its low six bits are zero,
 /// the block's new place; otherwise they are the word in the block before which the padding comes,
 /// and the bits above are a number in the table of splits.
@@ -176,6 +201,7 @@ impl OffsetTable {
         live: &LiveBitmap,
         straddles: &StraddleTable,
         black: u32,
+        packing: Packing,
     ) -> Summary {
         let page_blocks = geometry.page_words() / BLOCK_WORDS as usize;
         let blocks = live.blocks();
@@ -188,10 +214,11 @@ impl OffsetTable {
                 words.iter().map(|block| block.load(Ordering::Relaxed).count_ones()).sum()
             })
             .collect();
-        let dense = dense_prefix(&live_words, geometry.page_words_u32());
+        let dense = dense_prefix(&live_words, geometry.page_words_u32(), packing.dense_percent());
         let total: u64 = live_words.iter().map(|&words| u64::from(words)).sum();
         self.extents.clear(0..black as usize);
-        let (targets, end) = self.place(geometry, straddles, &live_words, dense);
+        let (targets, end) =
+            self.place(geometry, straddles, &live_words, dense, packing.island_pages());
         targets.into_par_iter().with_min_len(256).enumerate().for_each(|(page, target)| {
             self.fill_page(geometry, blocks, page * page_blocks..(page + 1) * page_blocks, target);
         });
@@ -205,6 +232,7 @@ impl OffsetTable {
         straddles: &StraddleTable,
         live_words: &[u32],
         dense: u32,
+        island_pages: usize,
     ) -> (Vec<Target>, u32) {
         let page_words = geometry.page_words_u32();
         let start_of = |page: usize| geometry.page_start(PageIndex(index32(page)));
@@ -215,7 +243,7 @@ impl OffsetTable {
         while targets.len() < live_words.len() {
             let page = targets.len();
             let island = island_at(&live_words[page..], page_words);
-            if island < ISLAND_PAGES {
+            if island < island_pages {
                 targets.push(Target::Packed { start: next, padding: None });
                 next += live_words[page];
                 continue;
@@ -347,9 +375,8 @@ fn island_at(live_words: &[u32], page_words: u32) -> usize {
 }
 
 /// The longest prefix that is dense as a whole and does not end in pages that are not.
-fn dense_prefix(live_words: &[u32], page_words: u32) -> u32 {
-    let is_dense =
-        |live: u64, pages: u64| live * 100 >= pages * u64::from(page_words) * DENSE_PERCENT;
+fn dense_prefix(live_words: &[u32], page_words: u32, percent: u64) -> u32 {
+    let is_dense = |live: u64, pages: u64| live * 100 >= pages * u64::from(page_words) * percent;
     let mut best = 0;
     let mut live = 0;
     for (page, &words) in (1u32..).zip(live_words) {
@@ -372,10 +399,11 @@ mod tests {
 
     #[test]
     fn the_dense_prefix_ends_in_a_dense_page() {
-        assert_eq!(dense_prefix(&[512, 512, 100, 512], 512), 2);
-        assert_eq!(dense_prefix(&[100, 512, 512], 512), 0);
-        assert_eq!(dense_prefix(&[512; 7], 512), 7);
-        assert_eq!(dense_prefix(&[], 512), 0);
+        assert_eq!(dense_prefix(&[512, 512, 100, 512], 512, DENSE_PERCENT), 2);
+        assert_eq!(dense_prefix(&[100, 512, 512], 512, DENSE_PERCENT), 0);
+        assert_eq!(dense_prefix(&[512; 7], 512, DENSE_PERCENT), 7);
+        assert_eq!(dense_prefix(&[], 512, DENSE_PERCENT), 0);
+        assert_eq!(dense_prefix(&[512, 511, 512], 512, 100), 1);
     }
 
     /// Gaps and sizes: scattered objects, and now and then a dense stretch.
@@ -390,7 +418,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 120, .. ProptestConfig::default() })]
         #[test]
-        fn every_live_word_goes_where_its_page_takes_it_from(objects in stretches()) {
+        fn every_live_word_goes_where_its_page_takes_it_from(
+            objects in stretches(),
+            packing in prop_oneof![Just(Packing::Islands), Just(Packing::Tight)],
+        ) {
             let geometry = Geometry::new(1 << 30, 600, 4096);
             let live = LiveBitmap::new(geometry.words).unwrap();
             let straddles = StraddleTable::new(geometry.pages).unwrap();
@@ -406,7 +437,10 @@ mod tests {
                 at += words;
             }
             let black = geometry.pages_for(at);
-            let summary = table.summarise(geometry, &live, &straddles, black);
+            let summary = table.summarise(geometry, &live, &straddles, black, packing);
+            if packing == Packing::Tight {
+                prop_assert_eq!(u64::from(summary.words), summary.live_words);
+            }
             let plan = Plan { dense: summary.dense, compact: summary.compact, black, used: black };
             let forwarding = Forwarding::new(geometry, &live, &table, plan);
 

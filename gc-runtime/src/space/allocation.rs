@@ -23,10 +23,21 @@ pub(crate) struct Cursor {
     pub(crate) top: u32,
     /// Pages from `top` up to here have memory behind them, with old content.
     pub(crate) resident: u32,
-    /// Pages that may be in use.
+    /// Pages that may be in use: the lesser of the two below. What is in use already may be more.
     pub(crate) limit: u32,
+    /// The limit that the program has set.
+    asked: u32,
+    /// What the container leaves.
+    cap: u32,
+    /// Pages that the heap tries to stay below by collecting; no more than the limit.
+    pub(crate) target: u32,
     /// A cycle should start when `top` passes this.
     pub(crate) trigger: u32,
+    /// What the target would be without the limit, pages to be left below it when a cycle starts,
+    /// and pages in use when that was decided.
+    wanted: u32,
+    headroom: u32,
+    used: u32,
     /// Pages granted since the heap was built.
     pub(crate) allocated_since: u32,
 }
@@ -38,10 +49,9 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    pub(crate) fn new(limit: u32, trigger: u32) -> Self {
-        Self {
-            cursor: Mutex::new(Cursor { top: 0, resident: 0, limit, trigger, allocated_since: 0 }),
-        }
+    /// At most `limit` pages, of which the heap tries to use `soft`.
+    pub(crate) fn new(limit: u32, soft: u32) -> Self {
+        Self { cursor: Mutex::new(Cursor::new(limit, soft)) }
     }
 
     /// Holds the cursor still.
@@ -51,6 +61,26 @@ impl Allocation {
 }
 
 impl Cursor {
+    pub(crate) fn new(limit: u32, soft: u32) -> Self {
+        let target = limit.min(soft);
+        let mut cursor = Self {
+            top: 0,
+            resident: 0,
+            limit,
+            asked: limit,
+            cap: u32::MAX,
+            target,
+            trigger: 0,
+            wanted: target,
+            // Before anything is known: two fifths.
+            headroom: target - target / 5 * 3,
+            used: 0,
+            allocated_since: 0,
+        };
+        cursor.set_trigger();
+        cursor
+    }
+
     /// Takes `pages` pages off the free end.
     pub(crate) fn take(&mut self, pages: u32) -> Option<Grant> {
         let end = self.top.checked_add(pages).filter(|&end| end <= self.limit)?;
@@ -60,9 +90,59 @@ impl Cursor {
         Some(Grant { first, pages, dirty })
     }
 
+    /// Pages that are left below the limit; none if it was lowered below what is in use.
+    pub(crate) fn rest(&self) -> u32 {
+        self.limit.saturating_sub(self.top)
+    }
+
     /// Whether allocation has passed the mark where a cycle should start.
     pub(crate) fn wants_cycle(&self) -> bool {
         self.top >= self.trigger
+    }
+
+    /// Whether it is the container that keeps the heap smaller than the program asked for.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.cap < self.asked
+    }
+
+    /// The limit that the program has set.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// The program sets the limit.
+    pub(crate) fn set_limit(&mut self, pages: u32) {
+        if self.wanted == self.asked {
+            // A heap that uses its whole limit goes on doing so.
+            self.wanted = pages;
+        }
+        self.asked = pages;
+        self.set_trigger();
+    }
+
+    /// The container leaves so many pages.
+    pub(crate) fn set_cap(&mut self, pages: u32) {
+        self.cap = pages;
+        self.set_trigger();
+    }
+
+    /// After a cycle: the heap should stay below `target`, with `headroom` pages left at the start of
+    /// the next one.
+    pub(crate) fn aim(&mut self, target: u32, headroom: u32) {
+        (self.wanted, self.headroom, self.used) = (target, headroom, self.top);
+        self.set_trigger();
+    }
+
+    /// At least a quarter of the free pages is allocated before a cycle starts, and a sixteenth is
+    /// left.
+    fn set_trigger(&mut self) {
+        self.limit = self.asked.min(self.cap);
+        self.target = self.wanted.min(self.limit);
+        let free = self.target.saturating_sub(self.used);
+        let latest = self.target - free / 16;
+        let earliest = self.used + free / 4;
+        self.trigger =
+            self.target.saturating_sub(self.headroom).clamp(earliest, latest.max(earliest));
     }
 }
 
@@ -72,14 +152,55 @@ mod tests {
 
     #[test]
     fn grants_know_how_much_of_them_is_dirty() {
-        let mut cursor =
-            Cursor { top: 10, resident: 15, limit: 30, trigger: 20, allocated_since: 0 };
+        let mut cursor = Cursor { top: 10, resident: 15, trigger: 20, ..Cursor::new(30, 30) };
         assert_eq!(cursor.take(4), Some(Grant { first: PageIndex(10), pages: 4, dirty: 4 }));
         assert_eq!(cursor.take(4), Some(Grant { first: PageIndex(14), pages: 4, dirty: 1 }));
         assert!(!cursor.wants_cycle());
         assert_eq!(cursor.take(8), Some(Grant { first: PageIndex(18), pages: 8, dirty: 0 }));
         assert!(cursor.wants_cycle());
         assert_eq!(cursor.take(5), None);
-        assert_eq!(cursor.top, 26);
+        assert_eq!((cursor.top, cursor.rest()), (26, 4));
+    }
+
+    #[test]
+    fn the_first_cycle_starts_at_three_fifths() {
+        assert_eq!(Cursor::new(1000, 1000).trigger, 600);
+        assert_eq!(Cursor::new(1000, 500).trigger, 300);
+    }
+
+    #[test]
+    fn more_headroom_starts_cycles_earlier_within_bounds() {
+        let trigger = |headroom| {
+            let mut cursor = Cursor { top: 400, ..Cursor::new(1000, 1000) };
+            cursor.aim(1000, headroom);
+            cursor.trigger
+        };
+        assert_eq!((trigger(100), trigger(400)), (900, 600));
+        assert_eq!(trigger(0), 1000 - 600 / 16);
+        assert_eq!(trigger(1000), 400 + 600 / 4);
+    }
+
+    #[test]
+    fn a_limit_below_what_is_in_use_grants_nothing_and_wants_a_cycle() {
+        let mut cursor = Cursor { top: 400, ..Cursor::new(1000, 1000) };
+        cursor.aim(1000, 100);
+        cursor.set_limit(300);
+        assert_eq!((cursor.rest(), cursor.take(1)), (0, None));
+        assert!(cursor.wants_cycle());
+        cursor.set_limit(2000);
+        assert_eq!((cursor.limit, cursor.target, cursor.rest()), (2000, 2000, 1600));
+        assert!(!cursor.wants_cycle());
+    }
+
+    #[test]
+    fn the_lesser_of_limit_and_container_counts() {
+        let mut cursor = Cursor::new(1000, 1000);
+        cursor.set_cap(500);
+        assert_eq!((cursor.limit, cursor.target, cursor.is_capped()), (500, 500, true));
+        cursor.set_limit(400);
+        assert_eq!((cursor.limit, cursor.is_capped()), (400, false));
+        cursor.set_limit(900);
+        cursor.set_cap(u32::MAX);
+        assert_eq!((cursor.limit, cursor.asked()), (900, 900));
     }
 }

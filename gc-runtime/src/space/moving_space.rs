@@ -1,7 +1,8 @@
 //! The moving space: heap memory, its side tables and the transport that brings pages in.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::addr::{Geometry, PageIndex};
 use crate::compact::page_state::PageStates;
@@ -58,13 +59,13 @@ impl<M: ObjectModel> MovingSpace<M> {
         geometry: Geometry,
         model: M,
         transport: Box<dyn PageTransport>,
-        trigger: u32,
+        allocation: Allocation,
     ) -> io::Result<Self> {
         Ok(Self {
             geometry,
             model,
             transport,
-            allocation: Allocation::new(geometry.pages, trigger),
+            allocation,
             live: LiveBitmap::new(geometry.words)?,
             offsets: OffsetTable::new(geometry)?,
             straddles: StraddleTable::new(geometry.pages)?,
@@ -185,31 +186,80 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 }
 
+/// Words that a sample takes.
+const SAMPLE_WORDS: usize = 2;
+
+/// Whether a sample says which thread it is of: asking costs a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Named,
+    Nameless,
+}
+
+/// A fault that was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FaultSample {
+    pub(crate) began: Instant,
+    pub(crate) took: Duration,
+    /// As gettid(2) names it; zero if nobody wants to know.
+    pub(crate) thread: u32,
+}
+
 /// A buffer that fault handlers write their service times to.
 #[derive(Debug)]
 pub(crate) struct Samples {
-    values: SideTable<AtomicU32>,
+    born: Instant,
+    values: SideTable<AtomicU64>,
     len: AtomicU32,
+    named: AtomicBool,
 }
 
 impl Samples {
     fn new() -> io::Result<Self> {
-        Ok(Self { values: SideTable::new(FAULT_SAMPLES, c"gc samples")?, len: AtomicU32::new(0) })
+        Ok(Self {
+            born: Instant::now(),
+            values: SideTable::new(FAULT_SAMPLES * SAMPLE_WORDS, c"gc samples")?,
+            len: AtomicU32::new(0),
+            named: AtomicBool::new(false),
+        })
     }
 
-    /// Records a time; drops it if the buffer is full.
-    pub(crate) fn record(&self, time: std::time::Duration) {
+    /// Whether the next cycle's samples say which thread they are of.
+    pub(crate) fn set_naming(&self, naming: Naming) {
+        self.named.store(naming == Naming::Named, Ordering::Relaxed);
+    }
+
+    /// Records a fault that began at `began` and has been served now; drops it if the buffer is full.
+    pub(crate) fn record(&self, began: Instant) {
+        let took = began.elapsed();
         let slot = self.len.fetch_add(1, Ordering::Relaxed) as usize;
-        if let Some(value) = self.values.get(slot) {
-            value.store(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        if slot < FAULT_SAMPLES {
+            let thread = match self.named.load(Ordering::Relaxed) {
+                true => u64::from(nix::unistd::gettid().as_raw().unsigned_abs()),
+                false => 0,
+            };
+            let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
+            let since = u64::try_from(began.saturating_duration_since(self.born).as_nanos());
+            let at = slot * SAMPLE_WORDS;
+            self.values[at].store(since.unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.values[at + 1].store(thread << 32 | u64::from(took), Ordering::Relaxed);
         }
     }
 
-    /// Takes all times out, in nanoseconds. Nobody may record meanwhile.
-    pub(crate) fn drain(&self, mut take: impl FnMut(u32)) {
+    /// Takes all samples out, and says how many found no room. Nobody may record meanwhile.
+    pub(crate) fn drain(&self, mut take: impl FnMut(FaultSample)) -> u64 {
         let len = self.len.swap(0, Ordering::Relaxed) as usize;
-        for value in &self.values[..len.min(FAULT_SAMPLES)] {
-            take(value.load(Ordering::Relaxed));
+        let kept = len.min(FAULT_SAMPLES);
+        for sample in self.values[..kept * SAMPLE_WORDS].chunks_exact(SAMPLE_WORDS) {
+            let (since, rest) =
+                (sample[0].load(Ordering::Relaxed), sample[1].load(Ordering::Relaxed));
+            let thread = u32::try_from(rest >> 32).expect("half a word");
+            take(FaultSample {
+                began: self.born + Duration::from_nanos(since),
+                took: Duration::from_nanos(rest & u64::from(u32::MAX)),
+                thread,
+            });
         }
+        (len - kept) as u64
     }
 }

@@ -102,7 +102,7 @@ fn build(
     page_bytes: usize,
 ) -> Result<Chosen, BuildError> {
     let system = |what| move |source: io::Error| BuildError::System { what, source };
-    let len = (options.limit_bytes + SLACK_BYTES).next_multiple_of(SPACE_ALIGN);
+    let len = (options.reserved_bytes() + SLACK_BYTES).next_multiple_of(SPACE_ALIGN);
     let reserve =
         |name| Reservation::new(len, SPACE_ALIGN, name).map_err(system("reserving addresses"));
     let heap = reserve(c"gc heap")?;

@@ -214,6 +214,14 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         top.max(deposited)
     }
 
+    /// Gives the memory behind `pages` of the heap back to the system, after a cycle: nothing is in
+    /// them. False if it stays.
+    fn give_up(&self, pages: Range<u32>) -> bool {
+        let page_bytes = uffd_move::page_size();
+        let (first, count) = (pages.start as usize, (pages.end - pages.start) as usize);
+        self.heap().discard(first * page_bytes, count * page_bytes).is_ok()
+    }
+
     /// No page is missing any more and no handler is at work: makes touching a page plain again.
     fn close(&self) -> io::Result<()>;
 

@@ -157,7 +157,12 @@ impl PageTransport for Moving {
                 Err(error) if is_transient(&error) => {
                     (u32::try_from(error.done.get()).unwrap_or(0), Stop::Again)
                 }
-                Err(_) => (0, Stop::Busy),
+                Err(_) => {
+                    counters.refused_fallbacks.add(1);
+                    self.copy_instead(page, source, counters);
+                    at += 1;
+                    continue;
+                }
             };
             at += moved;
             counters.pages_moved.add(moved);
@@ -167,6 +172,7 @@ impl PageTransport for Moving {
                 Stop::Again if moved == 0 => {
                     stalls += 1;
                     if stalls > MAX_STALLS {
+                        counters.stalled_fallbacks.add(1);
                         self.copy_instead(page, source, counters);
                         at += 1;
                         stalls = 0;

@@ -1,0 +1,152 @@
+//! A heap in a control group with less memory than its limit ends with a value, not with a signal.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gc_runtime::{Container, FaultDelivery, Heap, HeapBuilder, OomCause, Record, Transport};
+use support::{build, check_counted_list, in_child, is_child};
+
+const MIB: usize = 1 << 20;
+
+/// What the group may use at first.
+const LITTLE: usize = 96 * MIB;
+
+/// A control group with a memory limit, of either version. Removed when its last process has left.
+struct Group {
+    folder: PathBuf,
+    limit: &'static str,
+}
+
+impl Group {
+    /// The group that this process is in.
+    fn own() -> Option<(PathBuf, &'static str)> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = |controller: &str| {
+            groups.lines().find_map(|line| {
+                let (_, rest) = line.split_once(':')?;
+                let (controllers, path) = rest.split_once(':')?;
+                (controllers == controller).then(|| path.trim_start_matches('/').to_owned())
+            })
+        };
+        let two = || Some(Path::new("/sys/fs/cgroup").join(path("")?));
+        let one = || Some(Path::new("/sys/fs/cgroup/memory").join(path("memory")?));
+        let with = |folder: Option<PathBuf>, limit: &'static str| {
+            folder
+                .filter(|folder| folder.join("memory.stat").exists())
+                .map(|folder| (folder, limit))
+        };
+        with(one(), "memory.limit_in_bytes").or_else(|| with(two(), "memory.max"))
+    }
+
+    fn new(bytes: usize) -> Result<Self, String> {
+        let (own, limit) = Self::own().ok_or("no control group with a memory controller")?;
+        let folder = own.join(format!("gc-runtime-test-{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let group = Self { folder, limit };
+        group.set(bytes).map_err(|error| format!("{limit}: {error}"))?;
+        Ok(group)
+    }
+
+    fn set(&self, bytes: usize) -> std::io::Result<()> {
+        fs::write(self.folder.join(self.limit), bytes.to_string())
+    }
+
+    fn join(&self) -> std::io::Result<()> {
+        fs::write(self.folder.join("cgroup.procs"), std::process::id().to_string())
+    }
+
+    /// Back to where the process came from.
+    fn leave(&self) -> std::io::Result<()> {
+        let parent = self.folder.parent().expect("made below another");
+        fs::write(parent.join("cgroup.procs"), std::process::id().to_string())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.leave();
+        // Groups with processes cannot be removed; an empty one can.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+fn large_heap() -> HeapBuilder {
+    Heap::builder().limit_bytes(1024 * MIB)
+}
+
+/// Lists of 256-byte nodes until there is no room: bytes, and why it ended.
+fn fill_up(heap: &Heap) -> (usize, OomCause) {
+    let mut mutator = heap.attach().unwrap();
+    let (list, node) = (mutator.push_root(None), mutator.push_root(None));
+    let mut made = 0u64;
+    let error = loop {
+        if let Err(error) = mutator.alloc_into(node, Record { refs: 1, data_words: 30 }) {
+            break error;
+        }
+        made += 1;
+        let new = mutator.root(node).expect("just stored");
+        mutator.store(new, 0, mutator.root(list));
+        for word in mutator.words(new) {
+            word.store(made - 1, std::sync::atomic::Ordering::Relaxed);
+        }
+        mutator.set_root(list, Some(new));
+    };
+    mutator.set_root(node, None);
+    check_counted_list(&mutator, mutator.root(list), made);
+    (usize::try_from(made).unwrap() * 256, error.cause)
+}
+
+#[test]
+fn child_in_a_small_group() {
+    if !is_child() {
+        return;
+    }
+    let group = match Group::new(LITTLE) {
+        Ok(group) => group,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    group.join().expect("root may move its own process");
+    for transport in Transport::ALL {
+        group.set(LITTLE).unwrap();
+        let Some(heap) = build(large_heap(), transport, FaultDelivery::Signal) else { continue };
+        assert!(heap.limit_bytes() < LITTLE, "{} bytes", heap.limit_bytes());
+        let (bytes, cause) = fill_up(&heap);
+        eprintln!("{transport}: {} MiB of {} MiB", bytes / MIB, LITTLE / MIB);
+        assert_eq!(cause, OomCause::Container);
+        assert!(bytes > LITTLE / 5, "{transport}: only {bytes} bytes were to be had");
+        assert_eq!(heap.stats().limit_bytes, heap.limit_bytes());
+
+        // The group is given more: the heap notices with the next cycle.
+        let before = heap.limit_bytes();
+        group.set(2 * LITTLE).unwrap();
+        heap.collect();
+        assert!(heap.limit_bytes() > before, "{transport}: still {before} bytes");
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_heap_in_a_small_container_is_full_before_the_kernel_kills_it() {
+    in_child("child_in_a_small_group");
+}
+
+#[test]
+fn child_that_ignores_its_group() {
+    if !is_child() {
+        return;
+    }
+    let Ok(group) = Group::new(LITTLE) else { return };
+    group.join().expect("root may move its own process");
+    let heap = large_heap().container(Container::Ignore).build().unwrap();
+    assert_eq!(heap.limit_bytes(), 1024 * MIB);
+}
+
+#[test]
+fn a_heap_that_ignores_its_container_has_the_limit_that_was_asked_for() {
+    in_child("child_that_ignores_its_group");
+}
