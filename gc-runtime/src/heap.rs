@@ -125,7 +125,7 @@ impl<M: ObjectModel> Heap<M> {
     /// less.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
-        usize::try_from(self.core().limit_bytes()).expect("the heap is in this address space")
+        usize::try_from(self.core().limit_bytes()).unwrap_or(usize::MAX)
     }
 
     /// Changes the limit while the program runs, in bytes; rounded up to whole pages.
@@ -160,7 +160,7 @@ impl<M: ObjectModel> Heap<M> {
         if !(min..=max).contains(&bytes) {
             return Err(LimitError::OutOfRange { limit_bytes: bytes, min, max });
         }
-        let pages = u32::try_from(bytes.div_ceil(page_bytes)).expect("no more than there are");
+        let pages = u32::try_from(bytes.div_ceil(page_bytes)).unwrap_or(geometry.pages);
         let mut cursor = core.space.allocation.lock();
         cursor.set_limit(pages);
         let (limit, target, wants_cycle) = (cursor.limit, cursor.target, cursor.wants_cycle());

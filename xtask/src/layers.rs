@@ -34,7 +34,15 @@ const TABLE: &[Layers] = &[
         source: "gc-runtime/src",
         bottom_to_top: &[
             &[
-                "addr", "sync", "error", "options", "stats", "event", "container", "model", "record",
+                "addr",
+                "sync",
+                "error",
+                "options",
+                "stats",
+                "event",
+                "container",
+                "model",
+                "record",
                 "local",
             ],
             &["observe"],

@@ -2,6 +2,7 @@
 
 mod command;
 mod docs;
+mod fuzz;
 mod kernel;
 mod layers;
 mod lint;
@@ -43,6 +44,8 @@ enum Task {
     /// Run the stress program.
     #[command(disable_help_flag = true)]
     Stress(programs::PassOn),
+    /// Play random operation sequences against models; without a name all targets.
+    Fuzz(fuzz::Arguments),
     /// Run benchmarks; without a name all of them.
     #[command(disable_help_flag = true)]
     Bench(programs::PassOn),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => programs::demo(&workspace, &args),
         Task::Probe(args) => programs::probe(&workspace, &args),
         Task::Stress(args) => programs::stress(&workspace, &args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Bench(args) => programs::bench(&workspace, &args),
         Task::Kernel(args) => kernel::run(&workspace, &args),
         Task::Test => steps::run(&workspace, "test", &test::steps()),

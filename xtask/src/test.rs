@@ -6,7 +6,7 @@ use crate::command::Call;
 use crate::steps::{Outcome, Step};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{kernel, lint, loom};
+use crate::{fuzz, kernel, lint, loom};
 
 /// Tests that do not find the kernel feature they need fail instead of skipping.
 const REQUIRED: &str = "UFFD_MOVE_REQUIRED";
@@ -20,7 +20,15 @@ const MIRI_PACKAGES: &[&str] = &["uffd-move"];
 /// What can fail fast comes first.
 pub(crate) fn steps() -> Vec<Step> {
     let mut steps = lint::steps();
-    steps.extend([lint::API_DOCUMENTATION, TESTS, loom::STEP, STRESS, kernel::SMOKE, MIRI]);
+    steps.extend([
+        lint::API_DOCUMENTATION,
+        TESTS,
+        fuzz::STEP,
+        loom::STEP,
+        STRESS,
+        kernel::SMOKE,
+        MIRI,
+    ]);
     steps
 }
 

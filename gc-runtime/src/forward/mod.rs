@@ -15,6 +15,8 @@ pub(crate) mod offset_table;
 pub(crate) mod straddle;
 mod forwarding;
 pub(crate) mod plan;
+#[cfg(test)]
+mod twin_tests;
 
 pub(crate) use forwarding::Forwarding;
 pub(crate) use plan::{PageKind, Plan, PlanCell};
