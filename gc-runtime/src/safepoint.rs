@@ -5,7 +5,7 @@
 //! mutator cannot become running). Requests are bits that whoever owns the state at the moment
 //! carries out: the mutator at its next poll, or the collector for a safe mutator.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +19,10 @@ const HELD: u32 = 2;
 
 /// How long the collector sleeps before it looks again; a lost wake-up costs no more.
 const ARRIVAL_WAIT: Duration = Duration::from_millis(2);
+
+/// Rounds of waiting after which the collector looks whether the thread is still there; about a
+/// tenth of a second.
+const ROUNDS_UNTIL_DOUBT: u32 = 50;
 
 /// What a mutator is asked to do at its next poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,10 @@ pub(crate) struct MutatorCore {
     pub(crate) refills: AtomicU32,
     pub(crate) roots: ShadowStack,
     pub(crate) log: BarrierLog,
+    /// The thread that attached, as gettid(2) names it.
+    thread: i32,
+    /// It ended without detaching.
+    dead: AtomicBool,
 }
 
 impl MutatorCore {
@@ -78,7 +86,30 @@ impl MutatorCore {
             refills: AtomicU32::new(0),
             roots: ShadowStack::new()?,
             log: BarrierLog::default(),
+            thread: nix::unistd::gettid().as_raw(),
+            dead: AtomicBool::new(false),
         })
+    }
+
+    /// Whether its thread ended without detaching: nobody will ever carry out a request.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// By the collector, which waits for this mutator: if its thread is gone, its roots go too and
+    /// it is safe for ever.
+    fn bury_if_gone(&self) {
+        if !std::path::Path::new(&format!("/proc/self/task/{}", self.thread)).exists()
+            && std::path::Path::new("/proc/self/task").exists()
+            && self
+                .state
+                .compare_exchange(RUNNING, SAFE, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+        {
+            self.roots.truncate(0);
+            self.dead.store(true, Ordering::Relaxed);
+            tracing::warn!(target: "gc", thread = self.thread, "a thread ended without detaching: its roots are dropped");
+        }
     }
 
     pub(crate) fn has(&self, request: Request) -> bool {
@@ -208,10 +239,15 @@ impl Safepoints {
     /// Waits until `ready` has been true for every mutator.
     pub(crate) fn wait_each(&self, mutators: &Mutators<'_>, ready: impl Fn(&MutatorCore) -> bool) {
         for mutator in mutators.iter() {
+            let mut rounds = 0u32;
             loop {
                 let arrivals = self.arrivals.load(Ordering::SeqCst);
                 if ready(mutator) {
                     break;
+                }
+                rounds += 1;
+                if rounds.is_multiple_of(ROUNDS_UNTIL_DOUBT) {
+                    mutator.bury_if_gone();
                 }
                 futex::wait(&self.arrivals, arrivals, Some(ARRIVAL_WAIT));
             }

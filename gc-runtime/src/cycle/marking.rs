@@ -57,7 +57,8 @@ impl<M: ObjectModel> Collector<M> {
         let core = &*self.core;
         core.globals.clear_dropped();
         core.space.clear_tables();
-        let mutators = core.safepoints.mutators();
+        let mut mutators = core.safepoints.mutators();
+        mutators.retain(|mutator| !mutator.is_dead());
         // Whoever attaches from now on has no roots and needs to log old values only; nobody can
         // while the list is held.
         core.barrier_mode.store(BarrierMode::LogOld as u32, Ordering::Release);
