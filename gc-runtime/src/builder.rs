@@ -22,6 +22,7 @@ use crate::options::{
 use crate::raw::fault_entry::{FaultEntry, ServeFault};
 use crate::raw::uffd::HeapUffd;
 use crate::record::Records;
+use crate::references::References;
 use crate::roots::GlobalRoots;
 use crate::safepoint::Safepoints;
 use crate::space::allocation::Allocation;
@@ -165,6 +166,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             safepoints: Safepoints::default(),
             globals: Arc::new(GlobalRoots::new().map_err(system("mapping global roots"))?),
             logged: LoggedReferences::default(),
+            references: References::new(geometry.words).map_err(system("mapping weak roots"))?,
             barrier_mode: AtomicU32::new(0),
             flips: AtomicU64::new(0),
             control: Control::default(),

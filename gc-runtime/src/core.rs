@@ -10,6 +10,7 @@ use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
 use crate::options::Zeal;
+use crate::references::References;
 use crate::roots::GlobalRoots;
 use crate::safepoint::{MutatorCore, Request, Safepoints};
 use crate::space::moving_space::MovingSpace;
@@ -22,6 +23,7 @@ pub(crate) struct HeapCore<M> {
     pub(crate) safepoints: Safepoints,
     pub(crate) globals: Arc<GlobalRoots>,
     pub(crate) logged: LoggedReferences,
+    pub(crate) references: References,
     /// What mutators that attach now have to log ([`BarrierMode`]).
     pub(crate) barrier_mode: AtomicU32,
     /// How often the heap was set aside; a mutator's roots are as of the number it has seen.
@@ -98,6 +100,15 @@ impl Control {
     }
 }
 
+/// Breaks the heap unless it is forgotten.
+struct BreakOnPanic<'a, M: ObjectModel>(&'a HeapCore<M>);
+
+impl<M: ObjectModel> Drop for BreakOnPanic<'_, M> {
+    fn drop(&mut self) {
+        self.0.break_heap();
+    }
+}
+
 impl<M: ObjectModel> HeapCore<M> {
     /// Why the heap cannot be used by the calling process, if it cannot.
     pub(crate) fn unusable(&self) -> Option<OomCause> {
@@ -118,7 +129,7 @@ impl<M: ObjectModel> HeapCore<M> {
             }
             Request::SCAN_ROOTS => {
                 self.retire_buffers(mutator);
-                self.logged.push(mutator.roots.collect());
+                self.logged.push(mutator.collect_roots());
                 mutator.marking.store(BarrierMode::LogOld as u32, Ordering::Relaxed);
             }
             Request::FLUSH_LOG => mutator.log.flush(&self.logged),
@@ -148,12 +159,25 @@ impl<M: ObjectModel> HeapCore<M> {
 
     fn note_born(&self, start: usize, end: usize) {
         if start < end {
+            let breaks = BreakOnPanic(self);
             let geometry = self.space.geometry;
             let word =
                 |address: usize| geometry.word_of(address as u64).expect("a buffer's address");
             // The end may be the heap's own, which is no address inside it.
             self.space.note_born(word(start), word(end - crate::addr::WORD_BYTES) + 1);
+            std::mem::forget(breaks);
         }
+    }
+
+    /// The object model panicked, or the collector did. Nobody may use the heap any more, but
+    /// nobody hangs either.
+    pub(crate) fn break_heap(&self) {
+        if self.space.gate.enter().is_some() {
+            crate::raw::fatal::fatal("a panic while pages were missing", 0);
+        }
+        tracing::error!("a panic in the object model or the collector: the heap is broken");
+        self.broken.store(true, Ordering::Release);
+        self.control.update(|_| ());
     }
 
     /// Gives a mutator's roots their new addresses, if the heap was set aside since it last did.
@@ -161,7 +185,7 @@ impl<M: ObjectModel> HeapCore<M> {
     pub(crate) fn adopt_flip(&self, mutator: &MutatorCore) {
         let flips = self.flips.load(Ordering::Acquire);
         if mutator.flips_seen.load(Ordering::Relaxed) != flips {
-            mutator.roots.forward(&self.space.forwarding());
+            mutator.forward_roots(&self.space.forwarding());
             mutator.flips_seen.store(flips, Ordering::Release);
             self.safepoints.report();
         }

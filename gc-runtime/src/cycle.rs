@@ -59,14 +59,14 @@ impl<M: ObjectModel> Collector<M> {
                     // A panic can only come from the object model, or be a bug here.
                     let cycle = catch_unwind(AssertUnwindSafe(|| self.cycle(number, reason)));
                     if cycle.is_err() {
-                        self.break_heap();
+                        self.core.break_heap();
                     }
                     self.core.control.update(|state| state.finished = number);
                 }
                 Job::Check(check) => {
                     let result = catch_unwind(AssertUnwindSafe(|| self.check(check)));
                     let result = result.unwrap_or_else(|_| {
-                        self.break_heap();
+                        self.core.break_heap();
                         CheckResult::Verified(Err(crate::VerifyError::Unusable))
                     });
                     self.core.control.update(|state| {
@@ -92,15 +92,6 @@ impl<M: ObjectModel> Collector<M> {
             state.begun += 1;
             Job::Cycle(state.begun, std::mem::take(&mut state.reason))
         }
-    }
-
-    /// A collector thread panicked. Nobody may use the heap any more, but nobody hangs either.
-    fn break_heap(&self) {
-        if self.core.space.gate.enter().is_some() {
-            crate::raw::fatal::fatal("a collector thread panicked while pages were missing", 0);
-        }
-        tracing::error!("a collector thread panicked: the heap is broken");
-        self.core.broken.store(true, Ordering::Release);
     }
 
     fn check(&self, check: Check) -> CheckResult {

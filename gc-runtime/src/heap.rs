@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crate::builder::{Delivery, HeapBuilder, min_bytes};
 use crate::core::HeapCore;
+use crate::embedder_roots::Roots;
 use crate::error::{AttachError, LimitError, VerifyError};
 use crate::event::{CycleReason, Listener};
 use crate::forward::PageKind;
@@ -14,7 +15,7 @@ use crate::model::ObjectModel;
 use crate::mutator::Mutator;
 use crate::options::Transport;
 use crate::record::Records;
-use crate::roots::GlobalRoot;
+use crate::roots::{AddedRoots, GlobalRoot};
 use crate::stats::HeapStats;
 use crate::verify::{Check, CheckResult, GraphDigest, VerifyReport};
 
@@ -205,7 +206,34 @@ impl<M: ObjectModel> Heap<M> {
     /// | [`AttachError::Broken`] | a collector thread panicked | drop the heap |
     /// | [`AttachError::NoMemory`] | no memory for the mutator's tables | |
     pub fn attach(&self) -> Result<Mutator<M>, AttachError> {
-        Mutator::attach(self)
+        Mutator::attach(self, None)
+    }
+
+    /// Makes the calling thread a mutator whose roots are in the embedder's memory, in addition to
+    /// those it [pushes](Mutator::push_root).
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Self::attach).
+    pub fn attach_with(&self, roots: Arc<dyn Roots>) -> Result<Mutator<M>, AttachError> {
+        Mutator::attach(self, Some(roots))
+    }
+
+    /// Makes roots in the embedder's memory belong to the heap, until the answer is dropped.
+    pub fn add_roots(&self, roots: Arc<dyn Roots>) -> AddedRoots {
+        self.core().globals.add_table(roots)
+    }
+
+    /// How many objects wait for [`Mutator::next_finalisable`].
+    #[must_use]
+    pub fn finalisable(&self) -> usize {
+        self.core().references.finalisers.ready()
+    }
+
+    /// How many objects have an entry in the side table of identities.
+    #[must_use]
+    pub fn identities(&self) -> usize {
+        self.core().references.identities.len()
     }
 
     /// A new global root; null.

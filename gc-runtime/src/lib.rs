@@ -27,17 +27,29 @@ mod addr;
 #[cfg(not(loom))]
 mod model;
 #[cfg(not(loom))]
+mod layout;
+#[cfg(not(loom))]
 mod record;
 #[cfg(not(loom))]
 mod local;
 #[cfg(not(loom))]
 mod mutator;
 #[cfg(not(loom))]
+mod object_access;
+#[cfg(not(loom))]
 mod record_access;
+#[cfg(not(loom))]
+mod reference_access;
+#[cfg(not(loom))]
+mod jit_layout;
 #[cfg(not(loom))]
 mod safepoint;
 #[cfg(not(loom))]
+mod embedder_roots;
+#[cfg(not(loom))]
 mod roots;
+#[cfg(not(loom))]
+mod references;
 
 // What memory is.
 #[cfg(not(loom))]
@@ -93,11 +105,14 @@ mod compact {
 pub use crate::{
     addr::{ObjectRef, WORD_BYTES},
     builder::HeapBuilder,
+    embedder_roots::{RootVisitor, Roots},
     error::{AttachError, BuildError, LimitError, OomCause, OutOfMemory, VerifyError},
     event::{CycleReason, Event, Listener, PauseKind, Phase},
     heap::{Heap, PageUse},
+    jit_layout::JitLayout,
+    layout::{MIN_OBJECT_WORDS, ObjectLayout},
     local::{Local, RootIndex},
-    model::{MIN_OBJECT_WORDS, ObjectLayout, ObjectModel},
+    model::{Header, ObjectModel},
     mutator::Mutator,
     observe::{TraceEvents, UnknownLog},
     options::{
@@ -105,7 +120,9 @@ pub use crate::{
         UnknownTransport, UnknownZeal, Verify, Zeal,
     },
     record::{Record, Records},
-    roots::GlobalRoot,
+    reference_access::Finalisable,
+    references::weak_roots::WeakRoot,
+    roots::{AddedRoots, GlobalRoot},
     stats::{CycleStats, HeapStats},
     verify::{GraphDigest, VerifyReport},
 };

@@ -9,12 +9,14 @@ use uffd_move::AltStack;
 
 use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
 use crate::core::HeapCore;
+use crate::embedder_roots::Roots;
 use crate::error::{AttachError, OomCause, OutOfMemory};
 use crate::event::{CycleReason, Event};
 use crate::heap::Heap;
+use crate::layout::MIN_OBJECT_WORDS;
 use crate::local::{Local, RootIndex};
 use crate::mark::barrier::BarrierMode;
-use crate::model::{MIN_OBJECT_WORDS, ObjectModel};
+use crate::model::ObjectModel;
 use crate::raw::words;
 use crate::record::Records;
 use crate::roots::GlobalRoot;
@@ -46,7 +48,10 @@ pub struct Mutator<M: ObjectModel = Records> {
 }
 
 impl<M: ObjectModel> Mutator<M> {
-    pub(crate) fn attach(heap: &Heap<M>) -> Result<Self, AttachError> {
+    pub(crate) fn attach(
+        heap: &Heap<M>,
+        roots: Option<Arc<dyn Roots>>,
+    ) -> Result<Self, AttachError> {
         let core = heap.core();
         match core.unusable() {
             Some(OomCause::Forked) => return Err(AttachError::Forked { owner: core.owner }),
@@ -58,7 +63,7 @@ impl<M: ObjectModel> Mutator<M> {
         let mut mutators = core.safepoints.mutators();
         let mode = core.barrier_mode.load(Ordering::Acquire);
         let flips = core.flips.load(Ordering::Acquire);
-        let mutator = Arc::new(MutatorCore::new(mode, flips).map_err(no_memory)?);
+        let mutator = Arc::new(MutatorCore::new(mode, flips, roots).map_err(no_memory)?);
         mutators.push(Arc::clone(&mutator));
         drop(mutators);
         Ok(Self { core: mutator, heap: heap.clone(), _stack: stack, not_send: PhantomData })
@@ -72,6 +77,13 @@ impl<M: ObjectModel> Mutator<M> {
     #[must_use]
     pub fn heap(&self) -> &Heap<M> {
         &self.heap
+    }
+
+    /// Address of the block whose words [`JitLayout`](crate::JitLayout) describes; the same for the
+    /// mutator's life.
+    #[must_use]
+    pub fn block_address(&self) -> usize {
+        Arc::as_ptr(&self.core).expose_provenance()
     }
 
     /// Comes to a safepoint if one is asked for.
@@ -114,7 +126,7 @@ impl<M: ObjectModel> Mutator<M> {
     ///
     /// The object's header must be in place before this mutator's next safepoint.
     #[inline]
-    pub(crate) fn allocate(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
+    pub(crate) fn allocate_words(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
         let bytes = usize::try_from(words).ok().and_then(|words| words.checked_mul(WORD_BYTES));
         let bump = self.core.bump.load(Ordering::Relaxed);
         let limit = self.core.limit.load(Ordering::Relaxed);

@@ -1,6 +1,9 @@
 //! The built-in object model: records of reference slots and data words.
 
-use crate::model::{ObjectLayout, ObjectModel};
+use std::borrow::Cow;
+
+use crate::layout::ObjectLayout;
+use crate::model::{Header, ObjectModel};
 
 /// The shape of a record: one header word, `refs` reference slots, then `data_words` data words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -41,10 +44,15 @@ pub struct Records;
 
 impl ObjectModel for Records {
     #[inline]
-    fn layout(&self, header: u64) -> ObjectLayout {
-        let record = Record::from_header(header);
+    fn layout(&self, header: Header) -> ObjectLayout {
+        let record = Record::from_header(header.first());
         let words = u32::try_from(record.words()).unwrap_or(u32::MAX);
         ObjectLayout::range(words, 1, record.refs.min(words - 1))
+    }
+
+    fn type_name(&self, header: Header) -> Cow<'static, str> {
+        let Record { refs, data_words } = Record::from_header(header.first());
+        Cow::Owned(format!("record of {refs} refs and {data_words} words"))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::error::OutOfMemory;
 use crate::local::{Local, RootIndex};
+use crate::model::Header;
 use crate::mutator::{Mutator, address_of};
 use crate::raw::words;
 use crate::record::{Record, Records};
@@ -42,27 +43,14 @@ impl Mutator<Records> {
 
     fn alloc_record(&mut self, record: Record) -> Result<crate::ObjectRef, OutOfMemory> {
         assert!(record.refs <= Record::MAX_REFS, "a record of {} slots", record.refs);
-        let object = self.allocate(record.words())?;
-        self.header(Local::new(object)).store(record.header(), Ordering::Relaxed);
+        let object = self.allocate_words(record.words())?;
+        self.write_header(object, Header::one(record.header()));
         Ok(object)
     }
 
     #[inline(always)]
-    fn header(&self, object: Local<'_>) -> &AtomicU64 {
-        &self.object_words(object)[0]
-    }
-
-    /// The heap's words from the object's header on.
-    #[inline(always)]
-    fn object_words(&self, object: Local<'_>) -> &[AtomicU64] {
-        let space = &self.heap.core().space;
-        let word = space.geometry.word_of(object.object().address());
-        &space.words()[word.expect("an object of this heap") as usize..]
-    }
-
-    #[inline(always)]
     fn record(&self, object: Local<'_>) -> Record {
-        Record::from_header(self.header(object).load(Ordering::Relaxed))
+        Record::from_header(self.header(object).first())
     }
 
     /// How many reference slots a record has.
@@ -81,7 +69,7 @@ impl Mutator<Records> {
 
     #[inline(always)]
     fn slot(&self, object: Local<'_>, slot: u32) -> &AtomicU64 {
-        let words = self.object_words(object);
+        let words = self.words_from(object);
         let refs = Record::from_header(words[0].load(Ordering::Relaxed)).refs;
         assert!(slot < refs, "slot {slot} of a record with {refs}");
         &words[1 + slot as usize]
@@ -140,7 +128,7 @@ impl Mutator<Records> {
     #[must_use]
     #[inline]
     pub fn words<'m>(&'m self, object: Local<'m>) -> &'m [AtomicU64] {
-        let words = self.object_words(object);
+        let words = self.words_from(object);
         let record = Record::from_header(words[0].load(Ordering::Relaxed));
         let first = 1 + record.refs as usize;
         &words[first..first + record.data_words as usize]
@@ -176,7 +164,7 @@ impl Mutator<Records> {
 
     #[inline(always)]
     fn data_word(&self, object: Local<'_>, index: u32) -> &AtomicU64 {
-        let words = self.object_words(object);
+        let words = self.words_from(object);
         let record = Record::from_header(words[0].load(Ordering::Relaxed));
         assert!(index < record.data_words, "word {index} of a record with {}", record.data_words);
         &words[1 + record.refs as usize + index as usize]

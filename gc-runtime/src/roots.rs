@@ -1,9 +1,10 @@
 //! Where references live outside the heap: each mutator's shadow stack, and roots for all.
 
-use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::{fmt, io};
 
+use crate::embedder_roots::{RootVisitor, Roots};
 use crate::forward::Forwarding;
 use crate::raw::map::SideTable;
 
@@ -76,11 +77,27 @@ fn forward_all(slots: &[AtomicU64], forwarding: &Forwarding<'_>) {
 }
 
 /// Roots that belong to no mutator.
-#[derive(Debug)]
 pub(crate) struct GlobalRoots {
     slots: SideTable<AtomicU64>,
     used: AtomicU32,
     lists: Mutex<SlotLists>,
+    tables: Mutex<Vec<Table>>,
+    /// How many tables there ever were: their numbers.
+    tables_added: AtomicU64,
+}
+
+impl fmt::Debug for GlobalRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalRoots").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+/// Roots in the embedder's memory.
+struct Table {
+    number: u64,
+    roots: Arc<dyn Roots>,
+    /// Forgetting it while marking runs could hide an object.
+    dropped: bool,
 }
 
 /// Slots without an owner.
@@ -98,6 +115,8 @@ impl GlobalRoots {
             slots: SideTable::new(MAX_ROOTS, c"gc global roots")?,
             used: AtomicU32::new(0),
             lists: Mutex::new(SlotLists::default()),
+            tables: Mutex::new(Vec::new()),
+            tables_added: AtomicU64::new(0),
         })
     }
 
@@ -106,15 +125,34 @@ impl GlobalRoots {
     }
 
     pub(crate) fn collect(&self) -> Vec<u64> {
-        values(self.live_slots())
+        let mut values = values(self.live_slots());
+        for table in self.tables().iter() {
+            table.roots.visit(&mut RootVisitor::collect(&mut values));
+        }
+        values
     }
 
     pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
         forward_all(self.live_slots(), forwarding);
+        for table in self.tables().iter() {
+            table.roots.visit(&mut RootVisitor::forward(forwarding));
+        }
     }
 
-    /// Clears the slots whose owners are gone. Only between cycles.
+    fn tables(&self) -> MutexGuard<'_, Vec<Table>> {
+        self.tables.lock().expect("no panic while the tables are held")
+    }
+
+    /// Adds a table of the embedder's.
+    pub(crate) fn add_table(self: &Arc<Self>, roots: Arc<dyn Roots>) -> AddedRoots {
+        let number = self.tables_added.fetch_add(1, Ordering::Relaxed);
+        self.tables().push(Table { number, roots, dropped: false });
+        AddedRoots { roots: Arc::clone(self), number }
+    }
+
+    /// Clears the slots and forgets the tables whose owners are gone. Only between cycles.
     pub(crate) fn clear_dropped(&self) {
+        self.tables().retain(|table| !table.dropped);
         let mut lists = self.lists.lock().expect("no panic while the lists are held");
         let dropped = std::mem::take(&mut lists.dropped);
         for &at in &dropped {
@@ -125,6 +163,26 @@ impl GlobalRoots {
 
     fn slot(&self, at: u32) -> &AtomicU64 {
         &self.slots[at as usize]
+    }
+}
+
+/// Roots of the embedder's that belong to the heap for as long as this lives.
+///
+/// The collector may visit them until the next cycle begins.
+#[derive(Debug)]
+#[must_use = "the roots are the heap's only as long as this lives"]
+pub struct AddedRoots {
+    roots: Arc<GlobalRoots>,
+    number: u64,
+}
+
+impl Drop for AddedRoots {
+    fn drop(&mut self) {
+        if let Ok(mut tables) = self.roots.tables.lock() {
+            for table in tables.iter_mut().filter(|table| table.number == self.number) {
+                table.dropped = true;
+            }
+        }
     }
 }
 

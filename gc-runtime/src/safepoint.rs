@@ -5,10 +5,13 @@
 //! mutator cannot become running). Requests are bits that whoever owns the state at the moment
 //! carries out: the mutator at its next poll, or the collector for a safe mutator.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::embedder_roots::{RootVisitor, Roots};
+use crate::forward::Forwarding;
 use crate::mark::barrier::BarrierLog;
 use crate::raw::futex;
 use crate::roots::ShadowStack;
@@ -40,7 +43,6 @@ impl Request {
 }
 
 /// The part of a mutator that the collector sees. The first four words are the published layout.
-#[derive(Debug)]
 #[repr(C)]
 pub(crate) struct MutatorCore {
     /// Address of the next free byte of the allocation buffer.
@@ -68,10 +70,25 @@ pub(crate) struct MutatorCore {
     thread: i32,
     /// It ended without detaching.
     dead: AtomicBool,
+    /// Roots in the embedder's memory.
+    embedder_roots: Option<Arc<dyn Roots>>,
+}
+
+impl fmt::Debug for MutatorCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MutatorCore")
+            .field("state", &self.state)
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
+    }
 }
 
 impl MutatorCore {
-    pub(crate) fn new(marking: u32, flips_seen: u64) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        marking: u32,
+        flips_seen: u64,
+        embedder_roots: Option<Arc<dyn Roots>>,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             bump: AtomicUsize::new(0),
             limit: AtomicUsize::new(0),
@@ -88,6 +105,7 @@ impl MutatorCore {
             log: BarrierLog::default(),
             thread: nix::unistd::gettid().as_raw(),
             dead: AtomicBool::new(false),
+            embedder_roots,
         })
     }
 
@@ -109,6 +127,27 @@ impl MutatorCore {
             self.roots.truncate(0);
             self.dead.store(true, Ordering::Relaxed);
             tracing::warn!(target: "gc", thread = self.thread, "a thread ended without detaching: its roots are dropped");
+        }
+    }
+
+    /// What the mutator's roots refer to. By the owner of the state.
+    pub(crate) fn collect_roots(&self) -> Vec<u64> {
+        let mut values = self.roots.collect();
+        if let Some(roots) = &self.embedder_roots
+            && !self.is_dead()
+        {
+            roots.visit(&mut RootVisitor::collect(&mut values));
+        }
+        values
+    }
+
+    /// Gives the mutator's roots their new addresses. By the owner of the state.
+    pub(crate) fn forward_roots(&self, forwarding: &Forwarding<'_>) {
+        self.roots.forward(forwarding);
+        if let Some(roots) = &self.embedder_roots
+            && !self.is_dead()
+        {
+            roots.visit(&mut RootVisitor::forward(forwarding));
         }
     }
 
@@ -266,7 +305,7 @@ mod tests {
         let (running, working) = (AtomicU32::new(0), AtomicBool::new(true));
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                let core = Arc::new(MutatorCore::new(0, 0).unwrap());
+                let core = Arc::new(MutatorCore::new(0, 0, None).unwrap());
                 safepoints.mutators().push(Arc::clone(&core));
                 let (safepoints, running, working) = (&safepoints, &running, &working);
                 scope.spawn(move || {
@@ -295,7 +334,7 @@ mod tests {
     #[test]
     fn a_safe_mutator_is_served_by_the_collector() {
         let safepoints = Safepoints::default();
-        let core = Arc::new(MutatorCore::new(0, 0).unwrap());
+        let core = Arc::new(MutatorCore::new(0, 0, None).unwrap());
         core.enter_safe(&safepoints);
         safepoints.mutators().push(Arc::clone(&core));
         let mutators = safepoints.mutators();

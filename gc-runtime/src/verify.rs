@@ -65,11 +65,13 @@ impl<M: ObjectModel> HeapCore<M> {
         let global = global.into_iter().map(|value| ("a global root".to_owned(), value));
         let own = mutators.iter().enumerate().flat_map(
             |(number, mutator): (_, &std::sync::Arc<MutatorCore>)| {
-                let roots = mutator.roots.collect();
+                let roots = mutator.collect_roots();
                 roots.into_iter().map(move |value| (format!("a root of mutator {number}"), value))
             },
         );
-        global.chain(own).collect()
+        let ready = self.references.finalisers.roots().into_iter();
+        let ready = ready.map(|value| ("the queue of finalisers".to_owned(), value));
+        global.chain(own).chain(ready).collect()
     }
 
     fn verify_stopped(&self, mutators: &Mutators<'_>) -> Result<VerifyReport, VerifyError> {
@@ -100,7 +102,7 @@ impl<M: ObjectModel> HeapCore<M> {
             if header == 0 {
                 return Err(bad());
             }
-            let size = space.model.layout(header).words();
+            let size = space.layout(&words[word as usize..]).words();
             if u64::from(word) + u64::from(size) > u64::from(used) {
                 return Err(bad());
             }
@@ -117,9 +119,9 @@ impl<M: ObjectModel> HeapCore<M> {
             visit(&|| holder.clone(), value, &mut grey)?;
         }
         while let Some(word) = grey.pop() {
-            let layout = space.layout(&words[word as usize]);
+            let layout = space.layout(&words[word as usize..]);
             let mut result = Ok(());
-            layout.slots_in(0..layout.words(), |slot| {
+            layout.slots_in(&space.model, 0..layout.words(), |slot| {
                 let value = words[(word + slot) as usize].load(Ordering::Relaxed);
                 let holder =
                     || format!("slot {slot} of the object at {:#x}", geometry.address(word));
@@ -158,13 +160,13 @@ impl<M: ObjectModel> HeapCore<M> {
         while at < queue.len() {
             let word = queue[at];
             at += 1;
-            let layout = space.layout(&words[word as usize]);
+            let layout = space.layout(&words[word as usize..]);
             bytes += u64::from(layout.words()) * crate::addr::WORD_BYTES as u64;
             let mut content: Vec<u64> = words[word as usize..(word + layout.words()) as usize]
                 .iter()
                 .map(|word| word.load(Ordering::Relaxed))
                 .collect();
-            layout.slots_in(0..layout.words(), |slot| {
+            layout.slots_in(&space.model, 0..layout.words(), |slot| {
                 let (kind, number) = number_of(content[slot as usize], &mut queue);
                 content[slot as usize] = number << 1 | u64::from(kind);
             });

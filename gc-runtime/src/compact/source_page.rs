@@ -9,7 +9,8 @@ use crate::addr::{FromWord, PageIndex};
 use crate::compact::page_state::{Claim, SourceIndex, SourcePage};
 use crate::forward::offset_table::PackedPage;
 use crate::forward::{Forwarding, PageKind, Plan};
-use crate::model::{ObjectLayout, ObjectModel};
+use crate::layout::ObjectLayout;
+use crate::model::ObjectModel;
 use crate::raw::cpu;
 use crate::raw::words;
 use crate::space::moving_space::MovingSpace;
@@ -124,8 +125,9 @@ impl<M: ObjectModel> MovingSpace<M> {
         let mut at =
             if need > 0 { self.finish_first_object(first, &target[..need], forwarding) } else { 0 };
         while at < need {
-            let layout = self.layout(&target[at]);
-            forward_slots(layout, 0, &target[at..need], forwarding);
+            let layout =
+                self.layout_or(&target[at..need], || self.object_at(next.saturating_sub(1)).1);
+            self.forward_slots(layout, 0, &target[at..need], forwarding);
             at += layout.words() as usize;
             for line in ahead.by_ref().take(2) {
                 words::prefetch(&line[0]);
@@ -150,7 +152,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         let start = self.live.next_live(next, limit).expect("an object reaches into the island");
         let from = &self.transport.from_words()[start as usize..start as usize + tail];
         words::copy(from, target);
-        forward_slots(self.layout(&target[0]), 0, target, forwarding);
+        let layout = self.layout_or(target, || self.layout_across(start));
+        self.forward_slots(layout, 0, target, forwarding);
     }
 
     /// Copies live words from `first` on until `target` is full; the word after the last copied.
@@ -188,7 +191,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             return 0;
         }
         let done = first - start;
-        forward_slots(layout, done, target, forwarding);
+        self.forward_slots(layout, done, target, forwarding);
         (layout.words() - done) as usize
     }
 
@@ -205,7 +208,9 @@ impl<M: ObjectModel> MovingSpace<M> {
         let from = self.transport.from_words();
         loop {
             at = self.live.next_live(at, word + 1).expect("the word itself is live");
-            let layout = self.layout(&from[at as usize]);
+            let page_end = self.geometry.page_start(page.plus(1));
+            let rest = &from[at as usize..page_end as usize];
+            let layout = self.layout_or(rest, || self.layout_across(at));
             if at + layout.words() > word {
                 return (at, layout);
             }
@@ -225,7 +230,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let end = start + self.geometry.page_words_u32();
         let mut at = start;
         if let Some(straddler) = self.straddles.straddler(from) {
-            forward_slots(straddler.layout, start - straddler.start, words, forwarding);
+            self.forward_slots(straddler.layout, start - straddler.start, words, forwarding);
             at = straddler.end();
         }
         let black = from.0 >= plan.black;
@@ -239,24 +244,32 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
             }
             let rest = &words[(at - start) as usize..];
-            let layout = self.layout(&rest[0]);
-            forward_slots(layout, 0, rest, forwarding);
+            let layout = self.layout_or(rest, || self.layout_across(at));
+            self.forward_slots(layout, 0, rest, forwarding);
             at += layout.words();
         }
     }
-}
 
-/// Forwards the slots of one object whose word number `done` lies at `words[0]`.
-#[inline(always)]
-fn forward_slots(layout: ObjectLayout, done: u32, words: &[AtomicU64], forwarding: Forwarding<'_>) {
-    #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
-    let window = done..layout.words().min(done.saturating_add(words.len() as u32));
-    layout.slots_in(
-        window,
-        #[inline(always)]
-        |slot| {
-            let slot = &words[(slot - done) as usize];
-            slot.store(forwarding.forward_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
-        },
-    );
+    /// Forwards the slots of one object whose word number `done` lies at `words[0]`.
+    #[inline(always)]
+    fn forward_slots(
+        &self,
+        layout: ObjectLayout,
+        done: u32,
+        words: &[AtomicU64],
+        forwarding: Forwarding<'_>,
+    ) {
+        #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
+        let window = done..layout.words().min(done.saturating_add(words.len() as u32));
+        layout.slots_in(
+            &self.model,
+            window,
+            #[inline(always)]
+            |slot| {
+                let slot = &words[(slot - done) as usize];
+                let value = forwarding.forward_value(slot.load(Ordering::Relaxed));
+                slot.store(value, Ordering::Relaxed);
+            },
+        );
+    }
 }

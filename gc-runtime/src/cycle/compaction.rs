@@ -56,6 +56,8 @@ impl<M: ObjectModel> Collector<M> {
 
         let space = &*self.core.space;
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
+            let flips = self.core.flips.load(Ordering::Acquire);
+            self.core.references.forward(&space.forwarding(), flips);
             if space.transport.compaction() == Compaction::Concurrent {
                 self.pool.broadcast(|_| {
                     let began = cpu_time();
@@ -157,6 +159,7 @@ impl<M: ObjectModel> Collector<M> {
         cursor.top = plan.post();
         drop(cursor);
         core.globals.forward(&space.forwarding());
+        core.references.set_aside();
         core.flips.fetch_add(1, Ordering::AcqRel);
         // Who waits for memory may go on as soon as everybody may.
         core.control.update(|_| ());

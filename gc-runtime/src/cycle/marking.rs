@@ -21,17 +21,18 @@ impl<M: ObjectModel> Collector<M> {
         let core = &*self.core;
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
-            trace(&core.space, &core.logged, &self.pool);
+            self.trace();
             for _ in 0..DRAIN_ROUNDS {
                 self.handshake(Request::FLUSH_LOG);
                 if core.logged.is_empty() {
                     break;
                 }
-                trace(&core.space, &core.logged, &self.pool);
+                self.trace();
             }
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());
+        self.process_references();
     }
 
     /// The pause that ends marking; its length.
@@ -41,12 +42,35 @@ impl<M: ObjectModel> Collector<M> {
         for mutator in pause.mutators().iter() {
             mutator.log.flush(&core.logged);
         }
-        trace(&core.space, &core.logged, &self.pool);
+        self.trace();
         for mutator in pause.mutators().iter() {
             mutator.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
         }
         core.barrier_mode.store(BarrierMode::Idle as u32, Ordering::Release);
+        core.references.begin_clearing();
         pause.resume()
+    }
+
+    fn trace(&self) {
+        let core = &*self.core;
+        trace(&core.space, &core.references.discovered, &core.logged, &self.pool);
+    }
+
+    /// Clears weak references to what is dead, and brings back what has a finaliser.
+    ///
+    /// What is brought back was reachable by nobody, and weak references to it are cleared by
+    /// then: no mutator can change it while it is traced, so that no barrier is needed.
+    fn process_references(&self) {
+        let (space, references) = (&*self.core.space, &self.core.references);
+        references.clear(space);
+        let dead = references.finalisers.queue_dead(|value| space.is_live(value));
+        if !dead.is_empty() {
+            self.core.logged.push(dead);
+            self.trace();
+            // Weak slots of what has been brought back.
+            references.clear_discovered(space);
+            references.discovered.ephemerons.clear();
+        }
     }
 
     /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned.
@@ -73,6 +97,7 @@ impl<M: ObjectModel> Collector<M> {
         Safepoints::ask_all(&mutators, Request::SCAN_ROOTS);
         drop(cursor);
         core.logged.push(core.globals.collect());
+        core.logged.push(core.references.finalisers.roots());
         core.safepoints.wait_for(&mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
     }
 

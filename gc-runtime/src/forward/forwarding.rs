@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::addr::{FromWord, Geometry, ToWord};
+use crate::addr::{FromWord, Geometry, ToWord, WORD_BYTES};
 use crate::forward::offset_table::OffsetTable;
 use crate::forward::plan::Plan;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
@@ -62,5 +62,11 @@ impl<'a> Forwarding<'a> {
             Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
             None => value,
         }
+    }
+
+    /// The new value of an address inside a live object, at any byte of it.
+    pub(crate) fn forward_interior(self, value: u64) -> u64 {
+        let byte = value % WORD_BYTES as u64;
+        self.forward_value(value - byte) + byte
     }
 }

@@ -392,8 +392,8 @@ fn dense_prefix(live_words: &[u32], page_words: u32, percent: u64) -> u32 {
 mod tests {
     use super::*;
     use crate::forward::{Forwarding, Plan};
+    use crate::layout::ObjectLayout;
     use crate::mark::live_bitmap::Writers;
-    use crate::model::ObjectLayout;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

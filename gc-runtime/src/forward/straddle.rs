@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::{Geometry, PageIndex};
-use crate::model::ObjectLayout;
+use crate::layout::ObjectLayout;
 use crate::raw::map::SideTable;
 
 const ENTRY_WORDS: usize = 3;

@@ -58,6 +58,20 @@ impl LiveBitmap {
         }
     }
 
+    /// Whether `word` is part of a live object.
+    #[inline(always)]
+    pub(crate) fn is_live(&self, word: u32) -> bool {
+        self.blocks[(word / BLOCK_WORDS) as usize].load(Ordering::Relaxed)
+            & 1 << (word % BLOCK_WORDS)
+            != 0
+    }
+
+    /// Takes one bit back.
+    pub(crate) fn clear_word(&self, word: u32) {
+        let block = &self.blocks[(word / BLOCK_WORDS) as usize];
+        block.fetch_and(!(1 << (word % BLOCK_WORDS)), Ordering::Relaxed);
+    }
+
     /// Sets the bits of `words` words from `first`.
     #[inline(always)]
     pub(crate) fn fill(&self, first: u32, words: u32, writers: Writers) {

@@ -9,6 +9,8 @@
 pub(crate) mod live_bitmap;
 pub(crate) mod barrier;
 pub(crate) mod worklist;
+pub(crate) mod ephemerons;
+pub(crate) mod discovered;
 mod trace;
 
 pub(crate) use trace::trace;

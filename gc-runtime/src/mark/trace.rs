@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use rayon::ThreadPool;
 
+use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
+use crate::mark::discovered::Discovered;
 use crate::mark::live_bitmap::Writers;
 use crate::mark::worklist::{Sharing, Worklist};
 use crate::model::ObjectModel;
@@ -21,6 +23,28 @@ const AHEAD: usize = 8;
 /// when nothing was left.
 pub(crate) fn trace<M: ObjectModel>(
     space: &MovingSpace<M>,
+    discovered: &Discovered,
+    logged: &LoggedReferences,
+    pool: &ThreadPool,
+) {
+    if discovered.ephemerons.is_empty() {
+        trace_round::<M, false>(space, discovered, logged, pool);
+        if discovered.ephemerons.is_empty() {
+            return;
+        }
+        // Nobody has looked out for keys so far.
+        let words = space.words();
+        let values = discovered.ephemerons.settle(&space.live).into_iter();
+        logged.push(values.map(|slot| words[slot as usize].load(Ordering::Relaxed)).collect());
+    }
+    trace_round::<M, true>(space, discovered, logged, pool);
+}
+
+/// One round on all threads; with `KEYS`, objects are looked up among the keys of ephemerons as
+/// they become grey.
+fn trace_round<M: ObjectModel, const KEYS: bool>(
+    space: &MovingSpace<M>,
+    discovered: &Discovered,
     logged: &LoggedReferences,
     pool: &ThreadPool,
 ) {
@@ -31,25 +55,31 @@ pub(crate) fn trace<M: ObjectModel>(
     pool.broadcast(|_| {
         let worker = workers.lock().expect("no panic while taking a deque").pop();
         let worker = worker.expect("a deque for each thread");
-        let mut tracer = Tracer {
+        let mut tracer = Tracer::<M, KEYS> {
             space,
+            discovered,
             writers,
             black: space.black_word(),
             list: Worklist::new(&sharing, worker),
+            with_weak_slots: Vec::new(),
         };
         tracer.run(logged);
+        discovered.add(&mut tracer.with_weak_slots);
     });
 }
 
-struct Tracer<'a, M> {
+struct Tracer<'a, M, const KEYS: bool> {
     space: &'a MovingSpace<M>,
+    discovered: &'a Discovered,
     writers: Writers,
     /// First word of the objects that need no tracing.
     black: u32,
     list: Worklist<'a>,
+    /// Objects met with weak slots.
+    with_weak_slots: Vec<u32>,
 }
 
-impl<M: ObjectModel> Tracer<'_, M> {
+impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
     fn run(&mut self, logged: &LoggedReferences) {
         loop {
             self.drain();
@@ -93,14 +123,62 @@ impl<M: ObjectModel> Tracer<'_, M> {
     fn scan(&mut self, word: u32) {
         let space = self.space;
         let words = space.words();
-        let layout = space.layout(&words[word as usize]);
+        if KEYS {
+            for value_slot in self.discovered.ephemerons.woken_by(word, self.writers) {
+                self.shade_slot(value_slot);
+            }
+        }
+        let layout = space.layout(&words[word as usize..]);
         space.live.fill(word, layout.words(), self.writers);
         space.straddles.note_object(space.geometry, word, layout);
+        if layout.has_weak_slots() {
+            return self.scan_weak(word, layout);
+        }
         layout.slots_in(
+            &space.model,
             0..layout.words(),
             #[inline(always)]
             |slot| self.shade(words[(word + slot) as usize].load(Ordering::Relaxed)),
         );
+    }
+
+    /// Follows what an object with weak slots refers to strongly.
+    #[cold]
+    #[inline(never)]
+    fn scan_weak(&mut self, word: u32, layout: ObjectLayout) {
+        self.with_weak_slots.push(word);
+        match layout.weak_slots() {
+            WeakSlots::Range(_) => {}
+            WeakSlots::Mixed { first, strong, .. } => {
+                for_each_bit(first, u64::from(strong), &(0..layout.words()), |slot| {
+                    self.shade_slot(word + slot);
+                });
+            }
+            WeakSlots::Ephemerons { first, pairs } => {
+                for pair in 0..pairs {
+                    self.scan_ephemeron(word + first + 2 * pair);
+                }
+            }
+        }
+    }
+
+    /// One pair: the value counts if the key does.
+    fn scan_ephemeron(&mut self, key_slot: u32) {
+        let key = self.space.words()[key_slot as usize].load(Ordering::Relaxed);
+        match self.space.geometry.word_of(key) {
+            Some(key) if key < self.black && !self.space.live.is_live(key) => {
+                let ephemerons = &self.discovered.ephemerons;
+                for value_slot in ephemerons.wait_for(key, key_slot + 1, &self.space.live) {
+                    self.shade_slot(value_slot);
+                }
+            }
+            _ => self.shade_slot(key_slot + 1),
+        }
+    }
+
+    fn shade_slot(&mut self, slot: u32) {
+        let value = self.space.words()[slot as usize].load(Ordering::Relaxed);
+        self.shade(value);
     }
 
     /// Makes the object that `value` refers to grey, if it is one and is white.

@@ -9,8 +9,9 @@ use crate::compact::page_state::PageStates;
 use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, PageKind, Plan, PlanCell};
+use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::LiveBitmap;
-use crate::model::{ObjectLayout, ObjectModel};
+use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
 use crate::space::allocation::Allocation;
 use crate::space::gate::Gate;
@@ -97,10 +98,47 @@ impl<M: ObjectModel> MovingSpace<M> {
         &self.words()[first..first + self.geometry.page_words()]
     }
 
-    /// The layout of an object whose header is `header`.
+    /// The header of the object that starts with `words`; its second word is only read if the
+    /// model wants it.
+    ///
+    /// # Panics
+    ///
+    /// If the header does not lie in `words`.
     #[inline(always)]
-    pub(crate) fn layout(&self, header: &AtomicU64) -> ObjectLayout {
-        self.model.layout(header.load(Ordering::Relaxed))
+    pub(crate) fn header(words: &[AtomicU64]) -> Header {
+        let first = words[0].load(Ordering::Relaxed);
+        if M::HEADER_WORDS == 1 {
+            Header::one(first)
+        } else {
+            Header::two(first, words[1].load(Ordering::Relaxed))
+        }
+    }
+
+    /// The layout of the object that starts with `words`, which hold its whole header.
+    #[inline(always)]
+    pub(crate) fn layout(&self, words: &[AtomicU64]) -> ObjectLayout {
+        self.model.layout(Self::header(words))
+    }
+
+    /// The layout of the object that starts with `words`, the rest of a page. If its header goes
+    /// on after that, `elsewhere` knows the layout.
+    #[inline(always)]
+    pub(crate) fn layout_or(
+        &self,
+        words: &[AtomicU64],
+        elsewhere: impl FnOnce() -> ObjectLayout,
+    ) -> ObjectLayout {
+        if M::HEADER_WORDS == 1 || words.len() > 1 { self.layout(words) } else { elsewhere() }
+    }
+
+    /// The layout of the live object at `word` of the old heap, the last word of its page, whose
+    /// header goes on in the next.
+    #[cold]
+    pub(crate) fn layout_across(&self, word: u32) -> ObjectLayout {
+        let next = self.geometry.page_of(word).plus(1);
+        let straddler = self.straddles.straddler(next).expect("it reaches into the next page");
+        debug_assert_eq!(straddler.start, word, "at most one object crosses a page boundary");
+        straddler.layout
     }
 
     /// How a page of the new heap comes about.
@@ -145,6 +183,14 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.geometry.page_start(PageIndex(self.black().min(self.geometry.pages)))
     }
 
+    /// Whether a slot's value is no reference to a dead object. Between remark and flip.
+    pub(crate) fn is_live(&self, value: u64) -> bool {
+        match self.geometry.word_of(value) {
+            Some(word) => word >= self.black_word() || self.live.is_live(word),
+            None => true,
+        }
+    }
+
     /// Notes the objects in `start..end`, allocated in this cycle and complete, for whoever
     /// rebuilds their pages.
     pub(crate) fn note_born(&self, start: u32, end: u32) {
@@ -154,7 +200,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let words = self.words();
         let mut at = start;
         while at < end {
-            let layout = self.layout(&words[at as usize]);
+            let layout = self.layout(&words[at as usize..]);
             self.straddles.note_object(self.geometry, at, layout);
             at += layout.words();
         }
