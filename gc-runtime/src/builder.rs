@@ -12,6 +12,7 @@ use crate::core::{Control, HeapCore};
 use crate::cycle::{Collector, Policy};
 use crate::environment::Wishes;
 use crate::error::BuildError;
+use crate::fixed::FixedObjects;
 use crate::heap::{Heap, Owner};
 use crate::mark::barrier::LoggedReferences;
 use crate::model::ObjectModel;
@@ -166,6 +167,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             safepoints: Safepoints::default(),
             globals: Arc::new(GlobalRoots::new().map_err(system("mapping global roots"))?),
             logged: LoggedReferences::default(),
+            fixed: FixedObjects::default(),
             references: References::new(geometry.words).map_err(system("mapping weak roots"))?,
             barrier_mode: AtomicU32::new(0),
             flips: AtomicU64::new(0),

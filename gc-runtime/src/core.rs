@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::error::OomCause;
 use crate::event::{CycleReason, Event};
+use crate::fixed::FixedObjects;
 use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
@@ -24,6 +25,7 @@ pub(crate) struct HeapCore<M> {
     pub(crate) globals: Arc<GlobalRoots>,
     pub(crate) logged: LoggedReferences,
     pub(crate) references: References,
+    pub(crate) fixed: FixedObjects,
     /// What mutators that attach now have to log ([`BarrierMode`]).
     pub(crate) barrier_mode: AtomicU32,
     /// How often the heap was set aside; a mutator's roots are as of the number it has seen.
@@ -123,6 +125,7 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// Carries out `request` for a mutator whose state the caller owns.
     pub(crate) fn act(&self, mutator: &MutatorCore, request: Request) {
+        let breaks = BreakOnPanic(self);
         match request {
             Request::START_LOGGING => {
                 mutator.marking.store(BarrierMode::LogBoth as u32, Ordering::Relaxed);
@@ -135,6 +138,7 @@ impl<M: ObjectModel> HeapCore<M> {
             Request::FLUSH_LOG => mutator.log.flush(&self.logged),
             _ => unreachable!("stopping is not an action"),
         }
+        std::mem::forget(breaks);
     }
 
     /// Ends all of a mutator's allocations: notes what was born in this cycle.
@@ -159,10 +163,10 @@ impl<M: ObjectModel> HeapCore<M> {
 
     fn note_born(&self, start: usize, end: usize) {
         if start < end {
-            let breaks = BreakOnPanic(self);
             let geometry = self.space.geometry;
             let word =
                 |address: usize| geometry.word_of(address as u64).expect("a buffer's address");
+            let breaks = BreakOnPanic(self);
             // The end may be the heap's own, which is no address inside it.
             self.space.note_born(word(start), word(end - crate::addr::WORD_BYTES) + 1);
             std::mem::forget(breaks);
@@ -185,7 +189,9 @@ impl<M: ObjectModel> HeapCore<M> {
     pub(crate) fn adopt_flip(&self, mutator: &MutatorCore) {
         let flips = self.flips.load(Ordering::Acquire);
         if mutator.flips_seen.load(Ordering::Relaxed) != flips {
+            let breaks = BreakOnPanic(self);
             mutator.forward_roots(&self.space.forwarding());
+            std::mem::forget(breaks);
             mutator.flips_seen.store(flips, Ordering::Release);
             self.safepoints.report();
         }
@@ -196,7 +202,10 @@ impl<M: ObjectModel> HeapCore<M> {
         while mutator.requests.load(Ordering::Acquire) != 0 {
             for request in [Request::START_LOGGING, Request::SCAN_ROOTS, Request::FLUSH_LOG] {
                 if mutator.has(request) {
-                    self.act(mutator, request);
+                    // In a broken heap nobody waits for the deed, and what panicked would again.
+                    if !self.broken.load(Ordering::Acquire) {
+                        self.act(mutator, request);
+                    }
                     mutator.carried_out(request);
                     self.safepoints.report();
                 }

@@ -16,6 +16,7 @@ use crate::mutator::Mutator;
 use crate::options::Transport;
 use crate::record::Records;
 use crate::roots::{AddedRoots, GlobalRoot};
+use crate::snapshot::{Snapshot, WalkedObject};
 use crate::stats::HeapStats;
 use crate::verify::{Check, CheckResult, GraphDigest, VerifyReport};
 
@@ -284,6 +285,30 @@ impl<M: ObjectModel> Heap<M> {
     pub fn graph_digest(&self) -> Option<GraphDigest> {
         match self.check(Check::Digest) {
             Some(CheckResult::Digested(digest)) => Some(digest),
+            _ => None,
+        }
+    }
+
+    /// What is in the heap, by type, and what holds it. Stops all mutators for as long as it takes to
+    /// walk the whole heap.
+    ///
+    /// Not from a thread that is attached and not [blocking](Mutator::blocking). `None` if the heap
+    /// is broken or another process's.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        match self.check(Check::Snapshot) {
+            Some(CheckResult::Snapshot(snapshot)) => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    /// Every strongly reachable object, as of one moment: a list as long as the heap has objects.
+    ///
+    /// As [`snapshot`](Self::snapshot) otherwise.
+    #[must_use]
+    pub fn walk(&self) -> Option<Vec<WalkedObject>> {
+        match self.check(Check::Walk) {
+            Some(CheckResult::Walked(objects)) => Some(objects),
             _ => None,
         }
     }

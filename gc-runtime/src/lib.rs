@@ -41,6 +41,8 @@ mod record_access;
 #[cfg(not(loom))]
 mod reference_access;
 #[cfg(not(loom))]
+mod placement;
+#[cfg(not(loom))]
 mod jit_layout;
 #[cfg(not(loom))]
 mod safepoint;
@@ -50,6 +52,8 @@ mod embedder_roots;
 mod roots;
 #[cfg(not(loom))]
 mod references;
+#[cfg(not(loom))]
+mod fixed;
 
 // What memory is.
 #[cfg(not(loom))]
@@ -78,6 +82,8 @@ mod cycle;
 mod trigger;
 #[cfg(not(loom))]
 mod verify;
+#[cfg(not(loom))]
+mod snapshot;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
@@ -108,6 +114,7 @@ pub use crate::{
     embedder_roots::{RootVisitor, Roots},
     error::{AttachError, BuildError, LimitError, OomCause, OutOfMemory, VerifyError},
     event::{CycleReason, Event, Listener, PauseKind, Phase},
+    fixed::pins::{LentBytes, Pin},
     heap::{Heap, PageUse},
     jit_layout::JitLayout,
     layout::{MIN_OBJECT_WORDS, ObjectLayout},
@@ -123,6 +130,7 @@ pub use crate::{
     reference_access::Finalisable,
     references::weak_roots::WeakRoot,
     roots::{AddedRoots, GlobalRoot},
+    snapshot::{Retainer, Snapshot, TypeSummary, WalkedObject},
     stats::{CycleStats, HeapStats},
     verify::{GraphDigest, VerifyReport},
 };

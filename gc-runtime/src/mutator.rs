@@ -33,6 +33,15 @@ const SIGNAL_STACK_BYTES: usize = 64 << 10;
 /// pack everything, of which the second finds what died while the first ran.
 const FRUITLESS_CYCLES: u32 = 3;
 
+/// Where a new object goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// In a buffer with others, unless it is large.
+    Shared,
+    /// At the start of pages that no other object gets.
+    OwnPages,
+}
+
 /// A thread of the program, as the heap knows it. Stays on the thread that attached.
 ///
 /// Everything that can be a safepoint takes `&mut self`, everything else `&self`: that is how the
@@ -137,11 +146,16 @@ impl<M: ObjectModel> Mutator<M> {
             self.core.bump.store(bump + bytes, Ordering::Relaxed);
             return Ok(ObjectRef::from_address(bump as u64).expect("buffers are not at null"));
         }
-        self.allocate_slow(words)
+        self.allocate_slow(words, Room::Shared)
+    }
+
+    /// Allocates `words` words of zeros on pages of their own.
+    pub(crate) fn allocate_pages(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
+        self.allocate_slow(words, Room::OwnPages)
     }
 
     #[cold]
-    fn allocate_slow(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
+    fn allocate_slow(&mut self, words: u64, room: Room) -> Result<ObjectRef, OutOfMemory> {
         debug_assert!(words >= u64::from(MIN_OBJECT_WORDS), "the smallest object has two words");
         let heap = self.heap.clone();
         let core = heap.core();
@@ -152,7 +166,7 @@ impl<M: ObjectModel> Mutator<M> {
             _ => return Err(self.out_of_memory(words, OomCause::TooLarge)),
         };
         let buffer_bytes = BUFFER_PAGES as usize * geometry.page_bytes();
-        let large = bytes > buffer_bytes / LARGE_SHARE;
+        let large = room == Room::OwnPages || bytes > buffer_bytes / LARGE_SHARE;
         let pages = if large {
             u32::try_from(bytes.div_ceil(geometry.page_bytes())).expect("the heap has 32-bit words")
         } else {

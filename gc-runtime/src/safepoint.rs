@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::embedder_roots::{RootVisitor, Roots};
@@ -192,6 +192,21 @@ impl MutatorCore {
         self.state.compare_exchange(SAFE, HELD, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
+    /// By the collector: acts for the mutator if it is safe, and lets go of it whatever happens.
+    pub(crate) fn while_held(&self, act: impl FnOnce(&Self)) -> bool {
+        struct Release<'a>(&'a MutatorCore);
+        impl Drop for Release<'_> {
+            fn drop(&mut self) {
+                self.0.release();
+            }
+        }
+        self.try_hold() && {
+            let held = Release(self);
+            act(held.0);
+            true
+        }
+    }
+
     /// By the collector: lets go of a held mutator.
     pub(crate) fn release(&self) {
         self.state.store(SAFE, Ordering::SeqCst);
@@ -218,7 +233,8 @@ pub(crate) type Mutators<'a> = MutexGuard<'a, Vec<Arc<MutatorCore>>>;
 impl Safepoints {
     /// Holds the list of mutators still. The collector may keep it during a whole pause.
     pub(crate) fn mutators(&self) -> Mutators<'_> {
-        self.mutators.lock().expect("no panic while the mutators are held")
+        // A panic in the object model while they were held has left the list whole.
+        self.mutators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn arrived(&self) {
@@ -250,15 +266,12 @@ impl Safepoints {
             if !mutator.has(request) {
                 return true;
             }
-            if mutator.try_hold() {
+            mutator.while_held(|mutator| {
                 if mutator.has(request) {
                     act(mutator);
                     mutator.carried_out(request);
                 }
-                mutator.release();
-                return true;
-            }
-            false
+            })
         });
     }
 

@@ -10,6 +10,7 @@ use crate::error::VerifyError;
 use crate::mark::live_bitmap::{LiveBitmap, Writers};
 use crate::model::ObjectModel;
 use crate::safepoint::{MutatorCore, Mutators};
+use crate::snapshot::{Snapshot, WalkedObject};
 
 /// What a verification walked over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct GraphDigest {
 pub(crate) enum Check {
     Verify,
     Digest,
+    Snapshot,
+    Walk,
 }
 
 /// What it found.
@@ -49,6 +52,8 @@ pub(crate) enum Check {
 pub(crate) enum CheckResult {
     Verified(Result<VerifyReport, VerifyError>),
     Digested(GraphDigest),
+    Snapshot(Snapshot),
+    Walked(Vec<WalkedObject>),
 }
 
 impl<M: ObjectModel> HeapCore<M> {
@@ -57,10 +62,12 @@ impl<M: ObjectModel> HeapCore<M> {
         match check {
             Check::Verify => CheckResult::Verified(self.verify_stopped(mutators)),
             Check::Digest => CheckResult::Digested(self.digest_stopped(mutators)),
+            Check::Snapshot => CheckResult::Snapshot(self.take_snapshot(mutators)),
+            Check::Walk => CheckResult::Walked(self.walk_objects(mutators)),
         }
     }
 
-    fn all_roots(&self, mutators: &Mutators<'_>) -> Vec<(String, u64)> {
+    pub(crate) fn all_roots(&self, mutators: &Mutators<'_>) -> Vec<(String, u64)> {
         let global = self.globals.collect();
         let global = global.into_iter().map(|value| ("a global root".to_owned(), value));
         let own = mutators.iter().enumerate().flat_map(
@@ -71,7 +78,9 @@ impl<M: ObjectModel> HeapCore<M> {
         );
         let ready = self.references.finalisers.roots().into_iter();
         let ready = ready.map(|value| ("the queue of finalisers".to_owned(), value));
-        global.chain(own).chain(ready).collect()
+        let pinned = self.fixed.pins.roots().into_iter();
+        let pinned = pinned.map(|value| ("a pin".to_owned(), value));
+        global.chain(own).chain(ready).chain(pinned).collect()
     }
 
     fn verify_stopped(&self, mutators: &Mutators<'_>) -> Result<VerifyReport, VerifyError> {

@@ -58,6 +58,7 @@ impl<M: ObjectModel> Collector<M> {
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
             let flips = self.core.flips.load(Ordering::Acquire);
             self.core.references.forward(&space.forwarding(), flips);
+            self.core.fixed.forward(&space.forwarding());
             if space.transport.compaction() == Compaction::Concurrent {
                 self.pool.broadcast(|_| {
                     let began = cpu_time();
@@ -70,7 +71,8 @@ impl<M: ObjectModel> Collector<M> {
         });
         cycle.compact_ns = compact_ns;
 
-        let (deposited, deposit_ns) = self.phase(number, Phase::Deposit, || self.deposit(LAST_PAGES));
+        let (deposited, deposit_ns) =
+            self.phase(number, Phase::Deposit, || self.deposit(LAST_PAGES));
         cycle.deposit_ns = deposit_ns;
 
         let began_cpu = cpu_time();
@@ -118,12 +120,15 @@ impl<M: ObjectModel> Collector<M> {
 
     /// The flip pause: in proportion to mutators and global roots, not to the heap.
     ///
-    /// `None` if the kernel refused; the heap is as it was then.
+    /// `None` if the kernel refused, or something is pinned that the summary did not know of; the heap is as it was then.
     fn flip(&self, summary: Summary, cycle: &mut CycleStats) -> Option<(Plan, u32)> {
         let core = &*self.core;
         let space = &*core.space;
         let geometry = space.geometry;
         let pause = self.pause(PauseKind::Flip);
+        if core.fixed.pins.forbid_flip() {
+            return None;
+        }
         for mutator in pause.mutators().iter() {
             core.retire_buffers(mutator);
         }
@@ -160,6 +165,7 @@ impl<M: ObjectModel> Collector<M> {
         drop(cursor);
         core.globals.forward(&space.forwarding());
         core.references.set_aside();
+        core.fixed.set_aside();
         core.flips.fetch_add(1, Ordering::AcqRel);
         // Who waits for memory may go on as soon as everybody may.
         core.control.update(|_| ());
@@ -176,12 +182,7 @@ impl<M: ObjectModel> Collector<M> {
             if mutator.flips_seen.load(Ordering::Acquire) == flips {
                 return true;
             }
-            if mutator.try_hold() {
-                core.adopt_flip(mutator);
-                mutator.release();
-                return true;
-            }
-            false
+            mutator.while_held(|mutator| core.adopt_flip(mutator))
         });
     }
 

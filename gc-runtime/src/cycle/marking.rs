@@ -98,6 +98,7 @@ impl<M: ObjectModel> Collector<M> {
         drop(cursor);
         core.logged.push(core.globals.collect());
         core.logged.push(core.references.finalisers.roots());
+        core.logged.push(core.fixed.pins.roots());
         core.safepoints.wait_for(&mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
     }
 
@@ -117,14 +118,17 @@ impl<M: ObjectModel> Collector<M> {
             CycleReason::Emergency => Packing::Tight,
             _ => Packing::Islands,
         };
+        let fixed = self.core.fixed.plan(space);
+        let may_move = fixed.is_some();
+        let fixed = fixed.unwrap_or_default();
         let (summary, summary_ns) = self.phase(cycle.number, Phase::Summary, || {
             self.pool.install(|| {
                 let (live, straddles) = (&space.live, &space.straddles);
-                space.offsets.summarise(space.geometry, live, straddles, black, packing)
+                space.offsets.summarise(space.geometry, live, straddles, &fixed, black, packing)
             })
         });
         cycle.live_bytes = summary.live_words * crate::addr::WORD_BYTES as u64;
         cycle.summary_ns = summary_ns;
-        (summary.compact < black).then_some(summary)
+        (may_move && summary.compact < black).then_some(summary)
     }
 }

@@ -13,6 +13,7 @@
 
 pub(crate) mod offset_table;
 pub(crate) mod straddle;
+pub(crate) mod fixed_pages;
 mod forwarding;
 pub(crate) mod plan;
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! A run of pages that are live enough is an *island*: it moves by a whole number of pages, so that
 //! nothing in it is copied. What comes before an island is padded up to the page at which the
 //! island begins; if an object reaches into the island from before, the padding comes before that
-//! object. The dense prefix is the island that moves by zero pages.
+//! object. The dense prefix is the island that moves by zero pages. Pages that are *fixed* are
+//! islands however few they are: an object on them must keep its place in the page, or its address;
+//! in the latter case the padding before them may be of any length.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
+use crate::forward::fixed_pages::{Fix, FixedPages, FixedWalk};
 use crate::forward::straddle::StraddleTable;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
 use crate::raw::map::SideTable;
@@ -59,6 +62,9 @@ impl Packing {
 /// and the bits above are a number in the table of splits.
 const SPECIAL: u32 = 1 << 31;
 const SPLIT_MASK: u32 = BLOCK_WORDS - 1;
+
+/// Marks an entry of the extents that says something.
+const NOTED: u32 = 1 << 31;
 
 /// Marks a page of the new heap that is a whole page of the old one.
 const WHOLE_PAGE: u32 = 1 << 31;
@@ -129,7 +135,7 @@ impl OffsetTable {
         let pages = geometry.pages as usize;
         Ok(Self {
             before: SideTable::new(blocks, c"gc offset table")?,
-            splits: SideTable::new(pages / ISLAND_PAGES + 1, c"gc splits")?,
+            splits: SideTable::new(pages + 1, c"gc splits")?,
             first_words: SideTable::new(pages, c"gc first words")?,
             extents: SideTable::new(pages, c"gc extents")?,
         })
@@ -181,7 +187,7 @@ impl OffsetTable {
         let extent = self.extents[page.index()].load(Ordering::Relaxed);
         let (packed, tail) = match extent {
             0 => (geometry.page_words_u32().min(end - geometry.page_start(page)), 0),
-            _ => (extent >> 16, extent & 0xffff),
+            _ => ((extent & !NOTED) >> 16, extent & 0xffff),
         };
         PageSource::Packed(PackedPage { first: FromWord(first), packed, tail })
     }
@@ -200,6 +206,7 @@ impl OffsetTable {
         geometry: Geometry,
         live: &LiveBitmap,
         straddles: &StraddleTable,
+        fixed: &FixedPages,
         black: u32,
         packing: Packing,
     ) -> Summary {
@@ -218,7 +225,7 @@ impl OffsetTable {
         let total: u64 = live_words.iter().map(|&words| u64::from(words)).sum();
         self.extents.clear(0..black as usize);
         let (targets, end) =
-            self.place(geometry, straddles, &live_words, dense, packing.island_pages());
+            self.place(geometry, straddles, fixed, &live_words, dense, packing.island_pages());
         targets.into_par_iter().with_min_len(256).enumerate().for_each(|(page, target)| {
             self.fill_page(geometry, blocks, page * page_blocks..(page + 1) * page_blocks, target);
         });
@@ -230,6 +237,7 @@ impl OffsetTable {
         &self,
         geometry: Geometry,
         straddles: &StraddleTable,
+        fixed: &FixedPages,
         live_words: &[u32],
         dense: u32,
         island_pages: usize,
@@ -240,15 +248,19 @@ impl OffsetTable {
             (0..dense as usize).map(|page| Target::Whole { start: start_of(page) }).collect();
         let mut next = start_of(dense as usize);
         let mut splits = 0;
+        let mut fixed = fixed.walk();
         while targets.len() < live_words.len() {
             let page = targets.len();
-            let island = island_at(&live_words[page..], page_words);
-            if island < island_pages {
+            let (island, fix) = island_at(live_words, page, &mut fixed, page_words);
+            if island < island_pages && fix.is_none() {
                 targets.push(Target::Packed { start: next, padding: None });
                 next += live_words[page];
                 continue;
             }
-            let start = next.next_multiple_of(page_words);
+            let start = match fix {
+                Some(Fix::Pinned) => start_of(page),
+                _ => next.next_multiple_of(page_words),
+            };
             if start != next {
                 // Padding comes before the object that reaches into the island, if there is one:
                 // its words must stay neighbours.
@@ -278,21 +290,16 @@ impl OffsetTable {
     /// `place`, the island starts at `island`, and `tail` words, from `at` on, come right before.
     fn note_padding(&self, geometry: Geometry, at: u32, place: u32, island: u32, tail: u32) {
         let page_words = geometry.page_words_u32();
-        let (page, packed) = (place / page_words, place % page_words);
-        let tail_page = island / page_words - 1;
-        let note = |page: u32, packed: u32, tail: u32| {
-            self.extents[page as usize].store(packed << 16 | tail, Ordering::Relaxed);
-        };
-        if tail == 0 {
-            note(page, packed, 0);
-        } else if page == tail_page {
-            note(page, packed, tail);
-        } else {
-            note(page, packed, 0);
-            note(tail_page, 0, tail);
-        }
-        if tail != 0 && (page != tail_page || packed == 0) {
-            self.first_words[tail_page as usize].store(at, Ordering::Relaxed);
+        let (first, last) = (place / page_words, island / page_words - 1);
+        for page in first..=last {
+            let packed = if page == first { place % page_words } else { 0 };
+            let tail = if page == last { tail } else { 0 };
+            let extent = NOTED | packed << 16 | tail;
+            self.extents[page as usize].store(extent, Ordering::Relaxed);
+            if packed == 0 {
+                // No live word is packed to the page's start.
+                self.first_words[page as usize].store(at, Ordering::Relaxed);
+            }
         }
     }
 
@@ -368,10 +375,23 @@ fn index_of_live(mut bits: u64, n: u32) -> u32 {
     bits.trailing_zeros()
 }
 
-/// How many pages from the first on are dense enough for an island.
-fn island_at(live_words: &[u32], page_words: u32) -> usize {
-    let is_dense = |&&live: &&u32| u64::from(live) * 100 >= u64::from(page_words) * ISLAND_PERCENT;
-    live_words.iter().take_while(is_dense).count()
+/// How many pages from `page` on are dense enough for an island, or fixed; and how, if any is.
+fn island_at(
+    live_words: &[u32],
+    page: usize,
+    fixed: &mut FixedWalk<'_>,
+    page_words: u32,
+) -> (usize, Option<Fix>) {
+    // The next page asked for is `page + 1` if this is no island.
+    let here = fixed.at(index32(page));
+    let mut ahead = fixed.clone();
+    let mut fix = here;
+    let pages = live_words[page..].iter().zip(page..).take_while(|&(&live, number)| {
+        let found = ahead.at(index32(number));
+        fix = fix.max(found);
+        found.is_some() || u64::from(live) * 100 >= u64::from(page_words) * ISLAND_PERCENT
+    });
+    (pages.count(), fix)
 }
 
 /// The longest prefix that is dense as a whole and does not end in pages that are not.
@@ -421,6 +441,7 @@ mod tests {
         fn every_live_word_goes_where_its_page_takes_it_from(
             objects in stretches(),
             packing in prop_oneof![Just(Packing::Islands), Just(Packing::Tight)],
+            fixes in proptest::collection::vec((0usize..2000, any::<bool>()), 0..6),
         ) {
             let geometry = Geometry::new(1 << 30, 600, 4096);
             let live = LiveBitmap::new(geometry.words).unwrap();
@@ -437,8 +458,19 @@ mod tests {
                 at += words;
             }
             let black = geometry.pages_for(at);
-            let summary = table.summarise(geometry, &live, &straddles, black, packing);
-            if packing == Packing::Tight {
+            let mut fixed_objects = BTreeMap::new();
+            for (number, pinned) in fixes {
+                if let Some(&(start, _)) = placed.get(number) {
+                    fixed_objects.insert(start, if pinned { Fix::Pinned } else { Fix::Whole });
+                }
+            }
+            let pages = |start: u32, words: u32| start / 512..(start + words - 1) / 512 + 1;
+            let runs = placed.iter().filter_map(|&(start, words)| {
+                Some((pages(start, words), *fixed_objects.get(&start)?))
+            });
+            let fixed = FixedPages::new(runs.collect());
+            let summary = table.summarise(geometry, &live, &straddles, &fixed, black, packing);
+            if packing == Packing::Tight && fixed_objects.is_empty() {
                 prop_assert_eq!(u64::from(summary.words), summary.live_words);
             }
             let plan = Plan { dense: summary.dense, compact: summary.compact, black, used: black };
@@ -450,6 +482,11 @@ mod tests {
             for &(start, words) in &placed {
                 let ToWord(to) = forwarding.forward(FromWord(start));
                 prop_assert!(to <= start, "{} moved up to {}", start, to);
+                match fixed_objects.get(&start) {
+                    Some(Fix::Pinned) => prop_assert_eq!(to, start),
+                    Some(Fix::Whole) => prop_assert_eq!((start - to) % 512, 0),
+                    None => {}
+                }
                 prop_assert!(to >= last_end, "{} overlaps its predecessor", start);
                 for word in 0..words {
                     prop_assert_eq!(forwarding.forward(FromWord(start + word)).0, to + word);

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use arbitrary::{Arbitrary, Unstructured};
 
 use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
+use crate::forward::fixed_pages::FixedPages;
 use crate::forward::offset_table::{
     DENSE_PERCENT, ISLAND_PAGES, ISLAND_PERCENT, OffsetTable, PackedPage, Packing, PageSource,
 };
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, Plan};
+use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::{LiveBitmap, Writers};
-use crate::model::ObjectLayout;
 
 const PAGES: u32 = 700;
 const PAGE_WORDS: u32 = 512;
@@ -158,7 +159,8 @@ fn play(case: &Case) {
         at += words;
     }
     let black = geometry.pages_for(at);
-    let summary = table.summarise(geometry, &live, &straddles, black, case.packing);
+    let summary =
+        table.summarise(geometry, &live, &straddles, &FixedPages::default(), black, case.packing);
     let plan = Plan { dense: summary.dense, compact: summary.compact, black, used: black };
     let forwarding = Forwarding::new(geometry, &live, &table, plan);
 
