@@ -50,6 +50,12 @@ impl Claim {
         Self { name: name.to_owned(), value, limit, holds, because }
     }
 
+    /// A ratio that was measured some other way, with the numbers behind it.
+    #[must_use]
+    pub fn ratio(name: &str, value: f64, limit: f64, because: String) -> Self {
+        Self { name: name.to_owned(), value: Some(value), limit, holds: value <= limit, because }
+    }
+
     /// A claim that nothing could be measured for. It does not hold: silence proves nothing.
     #[must_use]
     pub fn unmeasured(name: &str, limit: f64, why: &str) -> Self {

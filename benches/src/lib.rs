@@ -13,6 +13,7 @@
 pub mod alternate;
 pub mod churn;
 pub mod claim;
+pub mod contender;
 pub mod error;
 pub mod machine;
 pub mod questions;

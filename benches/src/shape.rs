@@ -30,8 +30,17 @@ const ITEMS_PER_ARRAY: u64 = 16;
 pub enum Keep {
     /// All of them.
     All,
-    /// One of two, at random: the heap is left with holes of every size.
-    Half,
+    /// So many of a hundred, at random: the heap is left with holes of every size.
+    Percent(u64),
+}
+
+impl Keep {
+    fn keeps(self, random: &mut Random) -> bool {
+        match self {
+            Self::All => true,
+            Self::Percent(percent) => random.below(100) < percent,
+        }
+    }
 }
 
 /// A long-lived table of items, held by roots of one mutator.
@@ -69,8 +78,7 @@ impl Table {
         let mut bytes = 0;
         while bytes < used_bytes {
             bytes += table.make_item(mutator, table.len)?;
-            let kept = keep == Keep::All || table.random.below(2) == 0;
-            if kept {
+            if keep.keeps(&mut table.random) {
                 table.make_room(mutator)?;
                 table.put(mutator, table.len);
                 table.len += 1;

@@ -68,6 +68,12 @@ pub enum TransportChoice {
     Auto,
     /// This one, or an error that says why not.
     Only(Transport),
+    /// For measuring: `stw`, but the time that putting finished pages in place takes is left out.
+    ///
+    /// What remains is the copying of objects, into memory that is already there and without a
+    /// kernel call, which every transport has to do: the floor to compare them with.
+    /// [`Heap::transport`](crate::Heap::transport) calls it `stw`.
+    Floor,
 }
 
 /// On which thread the fault of a mutator is served.

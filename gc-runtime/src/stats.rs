@@ -25,7 +25,7 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn take(&self) -> u64 {
+    pub(crate) fn take(&self) -> u64 {
         self.0.swap(0, Ordering::Relaxed)
     }
 }
@@ -46,6 +46,8 @@ pub(crate) struct Counters {
     pub(crate) stalled_fallbacks: Count,
     pub(crate) refused_fallbacks: Count,
     pub(crate) faults: Count,
+    /// Time in the pause that is not counted ([`TransportChoice::Floor`](crate::TransportChoice)).
+    pub(crate) left_out_ns: Count,
 }
 
 /// One finished cycle. Times in nanoseconds, sizes in bytes.

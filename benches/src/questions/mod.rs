@@ -4,6 +4,7 @@ pub mod pauses;
 pub mod transports;
 
 use crate::error::BenchError;
+use crate::machine;
 use crate::report::Answer;
 
 /// A question that can be asked by name.
@@ -40,6 +41,15 @@ pub enum Scale {
 }
 
 impl Settings {
+    /// Fails where the machine has less memory than a question needs.
+    pub(crate) fn need_memory_mib(&self, needed_mib: u64) -> Result<(), BenchError> {
+        let available_mib = machine::available_mib();
+        if available_mib < needed_mib {
+            return Err(BenchError::Memory { needed_mib, available_mib });
+        }
+        Ok(())
+    }
+
     /// The number of turns: the caller's wish, or the question's, or few at the smoke scale.
     #[must_use]
     pub(crate) fn rounds_or(&self, default: usize) -> usize {

@@ -7,7 +7,6 @@ use crate::alternate::{Side, alternate};
 use crate::churn::Churn;
 use crate::claim::Claim;
 use crate::error::BenchError;
-use crate::machine;
 use crate::report::Answer;
 use crate::samples::{Series, counter, percentiles_us, since};
 
@@ -43,10 +42,7 @@ struct Turn {
 fn run(settings: &Settings) -> Result<Answer, BenchError> {
     let sizes = live_mib(settings.scale);
     let needed_mib = sizes.into_iter().map(limit_mib).sum::<u64>() * 9 / 8;
-    let available_mib = machine::available_mib();
-    if available_mib < needed_mib {
-        return Err(BenchError::Memory { needed_mib, available_mib });
-    }
+    settings.need_memory_mib(needed_mib)?;
     let mutators = mutators();
     let mut heaps = Vec::new();
     for live in sizes {

@@ -1,138 +1,73 @@
-//! What does compacting a MiB of live data cost with each transport?
+//! What does compacting a MiB of live data cost with each transport, and above the floor?
 
-use gc_runtime::{Heap, HeapStats, Transport, TransportChoice};
+use gc_runtime::Transport;
 
 use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
 use crate::claim::Claim;
-use crate::error::{BenchError, chain};
+use crate::contender::{Contender, Cycle};
+use crate::error::BenchError;
 use crate::report::Answer;
-use crate::samples::{Series, counter, short};
-use crate::shape::{Keep, Table};
+use crate::samples::{Series, short};
+use crate::shape::Keep;
 
 /// The question.
 pub const QUESTION: Question = Question {
     name: "transports",
-    asks: "what does compacting a MiB of live data cost with each transport?",
+    asks: "what does compacting a MiB of live data cost with each transport, and above the floor?",
     run,
 };
 
-/// The most that MOVE may take of COPY's time, and of CONTINUE's. The copying of objects is the
-/// same for all, so these leave the transport itself a far smaller share.
-const LIMITS: [(Transport, f64); 2] = [(Transport::Copy, 0.65), (Transport::Continue, 0.55)];
+const MOVE: Contender = Contender::Of(Transport::Move);
+const COPY: Contender = Contender::Of(Transport::Copy);
+const CONTINUE: Contender = Contender::Of(Transport::Continue);
 
-/// Turns for each transport, and measured cycles in each turn.
-const ROUNDS: usize = 5;
+/// The most that MOVE may take in total, of the floor and of two other transports.
+const TOTALS: [(Contender, f64); 3] = [(Contender::Floor, 1.35), (COPY, 0.50), (CONTINUE, 0.40)];
+
+/// The most that MOVE's share above the floor may be of another's: what a transport costs, without
+/// the copying of objects that is the same for all.
+const SHARES: [(Contender, f64); 2] = [(COPY, 0.25), (CONTINUE, 0.15)];
+
+/// Turns for each side, and measured cycles in each turn.
+const ROUNDS: usize = 4;
 const CYCLES: usize = 2;
 
 /// Bytes in use when a measured cycle starts; about half of them are live.
 const fn used_bytes(scale: Scale) -> u64 {
     match scale {
-        Scale::Full => 256 << 20,
+        Scale::Full => 1 << 30,
         Scale::Smoke => 4 << 20,
     }
 }
 
-/// One measured cycle, or the sum over several where the heap started one by itself.
-#[derive(Debug, Clone, Copy)]
-struct Cycle {
-    live_bytes: f64,
-    wall_ns: f64,
-    cpu_ns: f64,
-    ioctls: f64,
-    copied: f64,
-    slid: f64,
-    pages_allocated: f64,
-    madvise_calls: f64,
-}
-
 fn run(settings: &Settings) -> Result<Answer, BenchError> {
     let used = used_bytes(settings.scale);
+    settings.need_memory_mib((used >> 20) * 5 / 2)?;
     let mut answer = Answer::default();
     answer.summary.push(format!(
         "{} MiB in use, about half of it live, one collector thread, no mutator running",
         used >> 20
     ));
-    let mut here = Vec::new();
-    for transport in Transport::ALL {
-        match build(transport, used) {
-            Ok(_) => here.push(transport),
-            Err(error) => answer.summary.push(format!("{transport}: not here: {}", chain(&error))),
-        }
-    }
-    let sides = here.iter().map(|transport| {
-        let transport = *transport;
-        Side::new(transport.to_string(), move || turn(transport, used))
+    let (here, missing) = Contender::here();
+    answer.summary.extend(missing);
+    let sides = here.iter().map(|contender| {
+        let contender = *contender;
+        Side::new(contender.to_string(), move || contender.turn(used, Keep::Percent(50), CYCLES))
     });
     let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;
-    for (transport, turns) in here.iter().zip(yields) {
+    for (contender, turns) in here.iter().zip(yields) {
         let cycles: Vec<Cycle> = turns.into_iter().flatten().collect();
-        answer.samples.extend(series(*transport, &cycles));
+        answer.samples.extend(series(*contender, &cycles));
     }
     summarise(&mut answer, &here);
     if settings.scale == Scale::Smoke {
         answer.summary.push("smoke scale: no claim is judged".to_owned());
     } else {
-        answer.claims = LIMITS.map(|(other, limit)| judge(&answer.samples, other, limit)).into();
+        answer.claims.extend(TOTALS.map(|(other, limit)| total(&answer.samples, other, limit)));
+        answer.claims.extend(SHARES.map(|(other, limit)| share(&answer.samples, other, limit)));
     }
     Ok(answer)
-}
-
-/// A new heap, a warm-up cycle, then the measured ones. A new heap for each turn gives no
-/// transport the memory that another one left behind.
-fn turn(transport: Transport, used: u64) -> Result<Vec<Cycle>, BenchError> {
-    let heap = build(transport, used)?;
-    let mut mutator = heap.attach()?;
-    let mut cycles = Vec::with_capacity(CYCLES);
-    for pass in 0..=CYCLES {
-        let seed = u64::try_from(pass).expect("a small number");
-        let table = Table::fill(&mut mutator, used, Keep::Half, seed)?;
-        let before = heap.stats();
-        mutator.collect();
-        let after = heap.stats();
-        table.check(&mut mutator)?;
-        table.clear(&mutator);
-        // Empties the heap, so that every pass finds it alike.
-        mutator.collect();
-        if after.cycles == before.cycles {
-            return Err(BenchError::NoCycle);
-        }
-        let is_warm_up = pass == 0;
-        if !is_warm_up {
-            cycles.push(Cycle::between(&before, &after));
-        }
-    }
-    Ok(cycles)
-}
-
-/// Twice the bytes in use: the heap has no reason to start a cycle by itself while it is filled.
-fn build(transport: Transport, used: u64) -> Result<Heap, BenchError> {
-    let limit = usize::try_from(2 * used).expect("the sizes here fit into an address space");
-    Ok(Heap::builder()
-        .limit_bytes(limit)
-        .collector_threads(1)
-        .transport(TransportChoice::Only(transport))
-        .build()?)
-}
-
-impl Cycle {
-    fn between(before: &HeapStats, after: &HeapStats) -> Self {
-        let grown = |of: fn(&HeapStats) -> u64| counter(of(after).saturating_sub(of(before)));
-        Self {
-            live_bytes: grown(|stats| stats.live_bytes_total),
-            wall_ns: grown(|stats| stats.compaction_ns),
-            cpu_ns: grown(|stats| stats.compaction_cpu_ns),
-            ioctls: grown(|stats| stats.ioctls),
-            copied: grown(|stats| stats.bytes_copied),
-            slid: grown(|stats| stats.bytes_slid),
-            pages_allocated: grown(|stats| stats.pages_allocated),
-            madvise_calls: grown(|stats| stats.madvise_calls),
-        }
-    }
-
-    fn live_mib(&self) -> f64 {
-        self.live_bytes / (1024.0 * 1024.0)
-    }
 }
 
 /// What is measured, its unit, its heading in the table, and how it follows from a cycle.
@@ -146,18 +81,19 @@ struct Column {
 const WALL: &str = "compaction, wall time per live MiB";
 
 /// What the claims are about comes first.
-const COLUMNS: [Column; 7] = [
-    Column {
-        what: WALL,
-        unit: "us",
-        heading: "wall us/MiB",
-        of: |cycle| cycle.wall_ns / 1000.0 / cycle.live_mib(),
-    },
+const COLUMNS: [Column; 8] = [
+    Column { what: WALL, unit: "us", heading: "wall us/MiB", of: Cycle::wall_us_per_mib },
     Column {
         what: "compaction, CPU time per live MiB",
         unit: "us",
         heading: "CPU us/MiB",
         of: |cycle| cycle.cpu_ns / 1000.0 / cycle.live_mib(),
+    },
+    Column {
+        what: "deposit, wall time per live MiB",
+        unit: "us",
+        heading: "deposit",
+        of: |cycle| cycle.deposit_ns / 1000.0 / cycle.live_mib(),
     },
     Column {
         what: "ioctls per live MiB",
@@ -191,32 +127,43 @@ const COLUMNS: [Column; 7] = [
     },
 ];
 
-fn series(transport: Transport, cycles: &[Cycle]) -> Vec<Series> {
+fn series(contender: Contender, cycles: &[Cycle]) -> Vec<Series> {
     let one = |column: &Column| {
         let values = cycles.iter().map(column.of).collect();
-        Series::new(format!("{transport}: {}", column.what), column.unit, values)
+        Series::new(format!("{contender}: {}", column.what), column.unit, values)
     };
     COLUMNS.iter().map(one).collect()
 }
 
-fn find<'a>(samples: &'a [Series], transport: Transport, what: &str) -> Option<&'a Series> {
-    let name = format!("{transport}: {what}");
+fn find<'a>(samples: &'a [Series], contender: Contender, what: &str) -> Option<&'a Series> {
+    let name = format!("{contender}: {what}");
     samples.iter().find(|series| series.name == name)
 }
 
-/// The times with their spread, then a table of all medians.
-fn summarise(answer: &mut Answer, here: &[Transport]) {
-    let times = here.iter().filter_map(|transport| find(&answer.samples, *transport, WALL));
+fn wall(samples: &[Series], contender: Contender) -> Option<f64> {
+    find(samples, contender, WALL).and_then(Series::median)
+}
+
+/// The times with their spread, then a table of all medians, with the wall time as a multiple of
+/// the floor's.
+fn summarise(answer: &mut Answer, here: &[Contender]) {
+    let times = here.iter().filter_map(|contender| find(&answer.samples, *contender, WALL));
     let mut lines: Vec<String> = times.map(Series::line).collect();
-    let mut head = format!("{:<10}", "medians");
+    let mut head = format!("{:<9} {:>7} {:>7}", "medians", "x floor", "above");
     for column in &COLUMNS {
         head.push_str(&format!(" {:>11}", column.heading));
     }
     lines.push(head);
-    for transport in here {
-        let mut line = format!("{:<10}", transport.to_string());
+    let floor = wall(&answer.samples, Contender::Floor);
+    for contender in here {
+        let own = wall(&answer.samples, *contender);
+        let (times, above) = match (own, floor) {
+            (Some(own), Some(floor)) => (format!("{:.2}", own / floor), short(own - floor)),
+            _ => ("-".to_owned(), "-".to_owned()),
+        };
+        let mut line = format!("{contender:<9} {times:>7} {above:>7}");
         for column in &COLUMNS {
-            let median = find(&answer.samples, *transport, column.what).and_then(Series::median);
+            let median = find(&answer.samples, *contender, column.what).and_then(Series::median);
             line.push_str(&format!(" {:>11}", median.map_or("-".to_owned(), short)));
         }
         lines.push(line);
@@ -224,12 +171,26 @@ fn summarise(answer: &mut Answer, here: &[Transport]) {
     answer.summary.extend(lines);
 }
 
-fn judge(samples: &[Series], other: Transport, limit: f64) -> Claim {
-    let name = format!("transports: {} over {other}, {WALL}", Transport::Move);
-    match (find(samples, Transport::Move, WALL), find(samples, other, WALL)) {
+fn total(samples: &[Series], other: Contender, limit: f64) -> Claim {
+    let name = format!("transports: {MOVE} over {other}, {WALL}");
+    match (find(samples, MOVE, WALL), find(samples, other, WALL)) {
         (Some(side), Some(over)) => Claim::at_most(&name, side, over, limit),
-        _ => Claim::unmeasured(&name, limit, "this machine lacks one of the two transports"),
+        _ => Claim::unmeasured(&name, limit, "this machine lacks one of the two"),
     }
+}
+
+fn share(samples: &[Series], other: Contender, limit: f64) -> Claim {
+    let name = format!("transports: {MOVE} above the floor over {other} above the floor");
+    let sides = (wall(samples, MOVE), wall(samples, other), wall(samples, Contender::Floor));
+    let (Some(own), Some(over), Some(floor)) = sides else {
+        return Claim::unmeasured(&name, limit, "this machine lacks one of the two");
+    };
+    let (own, over) = (own - floor, over - floor);
+    let because = format!("{} over {} us/MiB", short(own), short(over));
+    if over <= 0.0 {
+        return Claim::unmeasured(&name, limit, &because);
+    }
+    Claim::ratio(&name, own / over, limit, because)
 }
 
 #[cfg(test)]
@@ -237,34 +198,30 @@ mod tests {
     use super::*;
 
     fn cycle(wall_ns: f64) -> Cycle {
-        Cycle {
-            live_bytes: 2.0 * 1024.0 * 1024.0,
-            wall_ns,
-            cpu_ns: 0.0,
-            ioctls: 4.0,
-            copied: 0.0,
-            slid: 0.0,
-            pages_allocated: 0.0,
-            madvise_calls: 0.0,
-        }
+        Cycle { live_bytes: 2.0 * 1024.0 * 1024.0, wall_ns, ioctls: 4.0, ..Cycle::default() }
+    }
+
+    fn samples(walls: [(Contender, f64); 3]) -> Vec<Series> {
+        walls.into_iter().flat_map(|(contender, ns)| series(contender, &[cycle(ns)])).collect()
     }
 
     #[test]
     fn figures_are_per_live_mib() {
-        let series = series(Transport::Move, &[cycle(6_000.0)]);
-        assert_eq!((series[0].values[0], series[2].values[0]), (3.0, 2.0));
+        let series = series(MOVE, &[cycle(6_000.0)]);
+        assert_eq!((series[0].values[0], series[3].values[0]), (3.0, 2.0));
     }
 
     #[test]
-    fn a_missing_transport_leaves_the_claim_unproven() {
-        let samples = series(Transport::Move, &[cycle(1.0)]);
-        assert!(!judge(&samples, Transport::Copy, 0.65).holds);
+    fn a_missing_transport_leaves_the_claims_unproven() {
+        let samples = series(MOVE, &[cycle(1.0)]);
+        assert!(!total(&samples, COPY, 0.65).holds);
+        assert!(!share(&samples, COPY, 0.65).holds);
     }
 
     #[test]
-    fn claims_compare_wall_time() {
-        let mut samples = series(Transport::Move, &[cycle(1_000.0)]);
-        samples.extend(series(Transport::Copy, &[cycle(2_000.0)]));
-        assert_eq!(judge(&samples, Transport::Copy, 0.65).value, Some(0.5));
+    fn claims_compare_wall_time_in_total_and_above_the_floor() {
+        let samples = samples([(MOVE, 3_000.0), (COPY, 4_000.0), (Contender::Floor, 2_000.0)]);
+        assert_eq!(total(&samples, COPY, 0.65).value, Some(0.75));
+        assert_eq!(share(&samples, COPY, 0.65).value, Some(0.5));
     }
 }

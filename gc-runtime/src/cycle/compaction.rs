@@ -52,9 +52,12 @@ impl<M: ObjectModel> Collector<M> {
             self.skip_compaction();
             return;
         };
-        cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
-
         let space = &*self.core.space;
+        let left_out = space.counters.left_out_ns.take();
+        cycle.flip_pause_ns = cycle.flip_pause_ns.saturating_sub(left_out);
+        let spent = ns(cpu_time().saturating_sub(began)).saturating_sub(left_out);
+        cpu.fetch_add(spent, Ordering::Relaxed);
+
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
             let flips = self.core.flips.load(Ordering::Acquire);
             self.core.references.forward(&space.forwarding(), flips);

@@ -14,7 +14,7 @@ use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::continuing::Continuing;
 use crate::transport::copying::Copying;
 use crate::transport::file_spaces::FileSpaces;
-use crate::transport::in_pause::InPause;
+use crate::transport::in_pause::{InPause, Placing};
 use crate::transport::moving::Moving;
 use crate::transport::protecting::Protecting;
 
@@ -44,6 +44,7 @@ pub(crate) fn choose(options: &Options, page_bytes: usize) -> Result<Chosen, Bui
             (kind, "asked for".to_owned())
         }
         TransportChoice::Auto => automatic(&support, options),
+        TransportChoice::Floor => (Transport::Stw, "asked for".to_owned()),
     };
     if kind == Transport::Mprotect && options.delivery == FaultDelivery::HandlerThread {
         return Err(BuildError::NoDelivery { transport: kind, delivery: options.delivery });
@@ -109,7 +110,13 @@ fn build(
     let map = system("mapping the heap");
     let mut events = None;
     let transport: Box<dyn PageTransport> = match kind {
-        Transport::Stw => Box::new(InPause::new(heap, page_bytes).map_err(map)?),
+        Transport::Stw => {
+            let placing = match options.transport {
+                TransportChoice::Floor => Placing::LeftOut,
+                _ => Placing::Counted,
+            };
+            Box::new(InPause::new(heap, placing, page_bytes).map_err(map)?)
+        }
         Transport::Mprotect => {
             let spaces = FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes);
             Box::new(Protecting::new(spaces.map_err(map)?, page_bytes))

@@ -66,7 +66,7 @@ pub fn build(builder: HeapBuilder, transport: Transport, delivery: FaultDelivery
     }
 }
 
-/// Runs `test` on every transport and delivery.
+/// Runs `test` on every transport and delivery, and on the floor that they are measured against.
 pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)) {
     for (transport, delivery) in all_ways() {
         if let Some(heap) = build(builder(), transport, delivery) {
@@ -74,6 +74,8 @@ pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)
             test(heap);
         }
     }
+    eprintln!("-- floor");
+    test(builder().transport(TransportChoice::Floor).build().unwrap());
 }
 
 /// A shape from 16 bytes to `max_words`, small ones more often.
