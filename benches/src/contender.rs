@@ -49,6 +49,10 @@ impl Contender {
     /// | outcome | meaning | what to do |
     /// |---|---|---|
     /// | [`BenchError::Build`] | this kernel lacks the transport, or memory is short | leave this side out |
+    ///
+    /// # Panics
+    ///
+    /// If twice `used` does not fit into an address space.
     pub fn build(self, used: u64) -> Result<Heap, BenchError> {
         let limit = usize::try_from(2 * used).expect("the sizes here fit into an address space");
         let choice = match self {
@@ -67,6 +71,10 @@ impl Contender {
     /// |---|---|---|
     /// | [`BenchError::Damaged`] | an item is missing or overwritten | the heap is broken: throw the figures away |
     /// | any other | the heap could not be built or filled | see the reason |
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
     pub fn turn(self, used: u64, keep: Keep, cycles: usize) -> Result<Vec<Cycle>, BenchError> {
         let heap = self.build(used)?;
         let mut mutator = heap.attach()?;

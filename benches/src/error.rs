@@ -31,6 +31,35 @@ pub enum BenchError {
         /// How many items there are.
         items: usize,
     },
+    /// No userfaultfd, or one without a feature that the question needs.
+    #[error("userfaultfd")]
+    Uffd(#[from] uffd_move::OpenError),
+    /// The kernel refused a request on pages.
+    #[error("a request on pages was refused")]
+    Op(#[from] uffd_move::OpError),
+    /// Faults could not be routed.
+    #[error("faults cannot be routed")]
+    Route(#[from] uffd_move::RouteError),
+    /// The system refused something else.
+    #[error("the system refused")]
+    System(#[from] std::io::Error),
+    /// The question is about pages of 4 KiB.
+    #[error("pages are not of 4 KiB here")]
+    PageSize,
+    /// A request did not do all that was asked for, without a reason that the question expects.
+    #[error("{done} of {asked} pages were put in place")]
+    Short {
+        /// Pages that were.
+        done: usize,
+        /// Pages that were to be.
+        asked: usize,
+    },
+    /// Instructions could not be counted.
+    #[error("instructions could not be counted: {0}")]
+    SingleStep(String),
+    /// A cycle ran where none should have.
+    #[error("a cycle ran while something else was measured")]
+    Cycle,
     /// No cycle was finished where one was asked for.
     #[error("the heap reports no finished cycle after one was asked for")]
     NoCycle,

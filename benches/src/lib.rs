@@ -11,12 +11,17 @@
 //! [`churn`].
 
 pub mod alternate;
+pub mod beside;
 pub mod churn;
 pub mod claim;
 pub mod contender;
+pub mod emulated;
 pub mod error;
 pub mod machine;
+pub mod operation;
 pub mod questions;
+pub mod raw;
 pub mod report;
 pub mod samples;
 pub mod shape;
+pub mod single_step;

@@ -33,6 +33,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if benches::single_step::is_stepped() {
+        return benches::single_step::stepped();
+    }
     let arguments = Arguments::parse();
     if arguments.list {
         for question in questions::ALL {

@@ -60,7 +60,8 @@ impl Series {
     }
 
     /// Linear between the neighbours, as most statistics programs do it.
-    fn quantile(&self, q: f64) -> Option<f64> {
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> Option<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().checked_sub(1)?;
@@ -75,6 +76,22 @@ impl Series {
         let share = at - count(below);
         Some(sorted[below] * (1.0 - share) + sorted[above] * share)
     }
+}
+
+/// A thousand quantiles of many times in nanoseconds, as microseconds: enough to draw them, and to
+/// keep.
+#[must_use]
+pub fn quantile_sketch(name: String, ns: &[u64]) -> Series {
+    const PARTS: usize = 1000;
+    let mut sorted = ns.to_vec();
+    sorted.sort_unstable();
+    let at = |part: usize| sorted.get(part * (sorted.len() - 1) / PARTS).copied();
+    let values = match sorted.len() {
+        0 => Vec::new(),
+        few if few <= PARTS => sorted.clone(),
+        _ => (0..=PARTS).filter_map(at).collect(),
+    };
+    Series::new(name, "us", values.into_iter().map(|ns| counter(ns) / 1000.0).collect())
 }
 
 /// A count as a floating-point number, for ratios.

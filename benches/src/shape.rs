@@ -234,10 +234,10 @@ fn path(index: usize) -> [u32; 3] {
 
 /// A small generator (xorshift64*): the same objects on every side matter, good statistics do not.
 #[derive(Debug, Clone)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Zero would stay zero for ever.
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
@@ -250,11 +250,17 @@ impl Random {
     }
 
     /// A number below `limit`, from the upper half, which is the better one.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         ((self.next() >> 32) * limit) >> 32
     }
 
-    fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
+        for end in (1..list.len()).rev() {
+            list.swap(end, self.index(end + 1));
+        }
+    }
+
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         let len = u64::try_from(len).expect("a length fits into 64 bits");
         usize::try_from(self.below(len)).expect("it is below a length")
     }

@@ -1,5 +1,9 @@
 //! The questions, one file each.
 
+pub mod emulation;
+pub mod faults;
+pub mod losing;
+pub mod mutator;
 pub mod pauses;
 pub mod transports;
 
@@ -19,7 +23,16 @@ pub struct Question {
 }
 
 /// Every question, in the order in which they are asked.
-pub const ALL: [Question; 2] = [pauses::QUESTION, transports::QUESTION];
+pub const ALL: [Question; COUNT] = [
+    pauses::QUESTION,
+    transports::QUESTION,
+    faults::QUESTION,
+    emulation::QUESTION,
+    losing::QUESTION,
+    mutator::QUESTION,
+];
+
+const COUNT: usize = 6;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +74,6 @@ impl Settings {
 /// The question of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Question> {
-    static QUESTIONS: [Question; 2] = ALL;
+    static QUESTIONS: [Question; COUNT] = ALL;
     QUESTIONS.iter().find(|question| question.name == name)
 }

@@ -1,0 +1,300 @@
+//! The published emulation of a compaction: pages of a heap without objects, set aside, packed two
+//! halves to a page, and put in place by one thread while others touch them.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uffd_move::{AltStack, Stop, page_size};
+
+use crate::error::BenchError;
+use crate::raw::{Delivery, ServeFault, Spaces, copy};
+use crate::shape::Random;
+
+/// How a finished page gets to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Built in a buffer, copied by the kernel; the old pages are given back.
+    Copy,
+    /// Built in an old page that has been emptied, which is then moved.
+    Move,
+    /// The same, and old pages that are left over are given back, as with [`Copy`](Self::Copy).
+    MoveAndRelease,
+}
+
+/// The load beside the compaction thread, and how that thread works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Threads that touch pages at random.
+    pub accessors: usize,
+    /// What each of them does on its own memory between two touches.
+    pub think: Duration,
+    /// How many pages the compaction thread puts in place at once.
+    pub run: Run,
+}
+
+/// How many pages the compaction thread puts in place at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// As many as suit the method best, as in the heap: 512 to move, 64 to copy, so that the buffer
+    /// stays in the cache.
+    Suiting,
+    /// One.
+    OnePage,
+}
+
+impl Run {
+    /// The number for a method.
+    #[must_use]
+    pub fn pages(self, method: Method) -> usize {
+        match (self, method) {
+            (Self::OnePage, _) => 1,
+            (Self::Suiting, Method::Copy) => 64,
+            (Self::Suiting, _) => 512,
+        }
+    }
+}
+
+/// Old pages are given back so many at a time.
+const RELEASE_PAGES: usize = 512;
+
+/// Words of a page of 4 KiB; larger pages are built in as many pieces as they have words.
+const PAGE_WORDS: usize = 512;
+
+/// Stack for building a page in a signal handler.
+const STACK_BYTES: usize = 64 << 10;
+
+const UNPROCESSED: u8 = 0;
+const CLAIMED: u8 = 1;
+const INSTALLED: u8 = 2;
+
+thread_local! {
+    /// The emptied page that an accessor builds its next page in.
+    static PLACE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One emulated compaction.
+#[derive(Debug)]
+struct Emulation {
+    spaces: Spaces,
+    states: Vec<AtomicU8>,
+    method: Method,
+    /// Old pages; from here on there are spare ones.
+    old: usize,
+    faults: AtomicU64,
+}
+
+impl Emulation {
+    /// A heap of `old` pages, half of each live, with what the threads of `shape` need.
+    fn new(old: usize, shape: Shape, method: Method) -> Result<Self, BenchError> {
+        let spare = shape.run.pages(method) + shape.accessors;
+        let spaces = Spaces::new(old + spare, Delivery::Signal)?;
+        if page_size() != PAGE_WORDS * size_of::<u64>() {
+            return Err(BenchError::PageSize);
+        }
+        for (page, words) in spaces.heap().chunks(PAGE_WORDS).enumerate() {
+            words.iter().for_each(|word| word.store(tag(page), Ordering::Relaxed));
+        }
+        let states = (0..old / 2).map(|_| AtomicU8::new(UNPROCESSED)).collect();
+        Ok(Self { spaces, states, method, old, faults: AtomicU64::new(0) })
+    }
+
+    /// Packs the live halves of two old pages into `to`.
+    fn pack(&self, page: usize, to: &[AtomicU64]) {
+        let (low, high) = to.split_at(PAGE_WORDS / 2);
+        for (old, half) in [2 * page, 2 * page + 1].into_iter().zip([low, high]) {
+            copy(&self.spaces.from_page(old)[..half.len()], half);
+        }
+    }
+
+    fn claim(&self, page: usize) -> bool {
+        let state = &self.states[page];
+        state.compare_exchange(UNPROCESSED, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn installed(&self, page: usize) {
+        self.states[page].store(INSTALLED, Ordering::Release);
+    }
+
+    fn wait_for(&self, page: usize) {
+        while self.states[page].load(Ordering::Acquire) != INSTALLED {
+            thread::yield_now();
+        }
+    }
+
+    /// The compaction thread: `run` pages at a time, until all are in place.
+    fn compact(&self, run: usize) -> Result<(), BenchError> {
+        let buffer: Vec<AtomicU64> = (0..run * PAGE_WORDS).map(|_| AtomicU64::new(0)).collect();
+        // Where to build next: first the spare pages, then what has been emptied.
+        let mut places: Vec<usize> = (self.old..self.old + run).collect();
+        let mut released = 0;
+        for band in (0..self.states.len()).step_by(run) {
+            let band = band..(band + run).min(self.states.len());
+            let own: Vec<usize> = band.clone().filter(|page| self.claim(*page)).collect();
+            for (at, page) in own.iter().enumerate() {
+                let to = match self.method {
+                    Method::Copy => &buffer[at * PAGE_WORDS..(at + 1) * PAGE_WORDS],
+                    _ => self.spaces.from_page(places[at]),
+                };
+                self.pack(*page, to);
+            }
+            self.install(&own, &places, &buffer)?;
+            // An accessor may still be reading the old pages of what it has claimed.
+            band.clone().for_each(|page| self.wait_for(page));
+            match self.method {
+                Method::Copy => {
+                    let is_last = band.end == self.states.len();
+                    if 2 * band.end - released >= RELEASE_PAGES || is_last {
+                        self.spaces.discard_from(released..2 * band.end);
+                        released = 2 * band.end;
+                    }
+                }
+                Method::Move | Method::MoveAndRelease => {
+                    let used = own.len();
+                    let left_over = places.split_off(used.min(places.len()));
+                    places = own.iter().flat_map(|page| [2 * page, 2 * page + 1]).collect();
+                    places.extend(left_over);
+                    let spare = places.split_off(run.min(places.len()));
+                    if self.method == Method::MoveAndRelease {
+                        self.release(spare);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts `pages` in place, neighbours with neighbouring places in one request.
+    fn install(
+        &self,
+        pages: &[usize],
+        places: &[usize],
+        buffer: &[AtomicU64],
+    ) -> Result<(), BenchError> {
+        let mut at = 0;
+        while at < pages.len() {
+            let follows = |n: &usize| {
+                pages[*n] == pages[at] + (n - at)
+                    && (self.method == Method::Copy || places[*n] == places[at] + (n - at))
+            };
+            let count = 1 + (at + 1..pages.len()).take_while(follows).count();
+            let answer = match self.method {
+                Method::Copy => {
+                    let bytes = &buffer[at * PAGE_WORDS..(at + count) * PAGE_WORDS];
+                    self.spaces.copy_pages(pages[at], bytes)?
+                }
+                _ => self.spaces.move_pages(pages[at], places[at], count)?,
+            };
+            let done = answer.done.get();
+            pages[at..at + done].iter().for_each(|page| self.installed(*page));
+            at += done;
+        }
+        Ok(())
+    }
+
+    fn release(&self, mut pages: Vec<usize>) {
+        pages.sort_unstable();
+        for run in pages.chunk_by(|a, b| a + 1 == *b) {
+            self.spaces.discard_from(run[0]..run[0] + run.len());
+        }
+    }
+
+    /// One accessor: touches pages at random until told to stop.
+    fn access(&self, number: usize, shape: Shape, done: &AtomicBool) -> Result<(), BenchError> {
+        let _stack = AltStack::ensure(STACK_BYTES)?;
+        PLACE.set(self.old + shape.run.pages(self.method) + number);
+        let mut random = Random::new(tag(number));
+        while !done.load(Ordering::Relaxed) {
+            let page = random.index(self.states.len());
+            let words = &self.spaces.heap()[page * PAGE_WORDS..(page + 1) * PAGE_WORDS];
+            let seen = [0, PAGE_WORDS - 1].map(|word| words[word].load(Ordering::Relaxed));
+            if seen != [tag(2 * page), tag(2 * page + 1)] {
+                return Err(BenchError::Damaged { item: page, items: self.states.len() });
+            }
+            let thinking = Instant::now();
+            while thinking.elapsed() < shape.think {
+                std::hint::spin_loop();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServeFault for Emulation {
+    fn serve(&self, addr: usize) {
+        let page = self.spaces.page_of(addr);
+        if !self.claim(page) {
+            return self.wait_for(page);
+        }
+        loop {
+            let answer = match self.method {
+                Method::Copy => {
+                    let buffer = [const { AtomicU64::new(0) }; PAGE_WORDS];
+                    self.pack(page, &buffer);
+                    self.spaces.copy_pages(page, &buffer)
+                }
+                Method::Move | Method::MoveAndRelease => {
+                    let place = PLACE.get();
+                    self.pack(page, self.spaces.from_page(place));
+                    self.spaces.move_pages(page, place, 1)
+                }
+            };
+            match answer {
+                Ok(answer) if answer.stop == Stop::Again => {}
+                Ok(answer) if answer.is_complete() => break,
+                // The thread would fault for ever.
+                _ => std::process::abort(),
+            }
+        }
+        // Nobody else reads this page's old pages: one of them is the next place.
+        PLACE.set(2 * page);
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.installed(page);
+    }
+}
+
+/// What one emulated compaction took.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion {
+    /// From the first page until the compaction thread has seen all in place.
+    pub time: Duration,
+    /// Pages that accessors put in place.
+    pub faults: u64,
+}
+
+/// Compacts a heap of `old` pages under the load of `shape`.
+///
+/// # Errors
+///
+/// | outcome | meaning | what to do |
+/// |---|---|---|
+/// | [`BenchError::Damaged`] | a page had the wrong content | throw the figures away |
+/// | [`BenchError::PageSize`] | pages are not of 4 KiB here | leave the question out |
+/// | any other | the kernel refused | see the reason |
+pub fn emulate(method: Method, old: usize, shape: Shape) -> Result<Completion, BenchError> {
+    let emulation = Arc::new(Emulation::new(old, shape, method)?);
+    emulation.spaces.set_aside()?;
+    let _route = emulation.spaces.route(Arc::clone(&emulation) as Arc<dyn ServeFault>)?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (emulation, done) = (&emulation, &done);
+        let access = |number| scope.spawn(move || emulation.access(number, shape, done));
+        let threads: Vec<_> = (0..shape.accessors).map(access).collect();
+        let began = Instant::now();
+        let compacted = emulation.compact(shape.run.pages(method));
+        let time = began.elapsed();
+        done.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().map_err(|_| BenchError::Panicked)??;
+        }
+        compacted?;
+        Ok(Completion { time, faults: emulation.faults.load(Ordering::Relaxed) })
+    })
+}
+
+/// What every word of an old page holds. Never zero: a page that went missing reads as zeros.
+fn tag(page: usize) -> u64 {
+    u64::try_from(page).expect("a page number fits into 64 bits") + 1
+}
