@@ -56,6 +56,13 @@ impl Claim {
         Self { name: name.to_owned(), value: Some(value), limit, holds: value <= limit, because }
     }
 
+    /// A share that was measured and must be at least `limit`.
+    #[must_use]
+    pub fn at_least(name: &str, value: f64, limit: f64, because: String) -> Self {
+        let name = format!("{name}, at least");
+        Self { name, value: Some(value), limit, holds: value >= limit, because }
+    }
+
     /// A claim that nothing could be measured for. It does not hold: silence proves nothing.
     #[must_use]
     pub fn unmeasured(name: &str, limit: f64, why: &str) -> Self {

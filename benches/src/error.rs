@@ -60,6 +60,16 @@ pub enum BenchError {
     /// A cycle ran where none should have.
     #[error("a cycle ran while something else was measured")]
     Cycle,
+    /// Two peers computed different results from the same program.
+    #[error("{peer} computed {got} where ours computed {expected}")]
+    Result {
+        /// Who.
+        peer: &'static str,
+        /// What.
+        got: u64,
+        /// What it should have been.
+        expected: u64,
+    },
     /// No cycle was finished where one was asked for.
     #[error("the heap reports no finished cycle after one was asked for")]
     NoCycle,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use benches::error::chain;
 use benches::questions::{self, Question, Scale, Settings};
 use benches::report::{Report, ReportFile};
+use benches::trees;
 use clap::Parser;
 
 /// Exit status for arguments that make no sense, as clap's own.
@@ -35,6 +36,10 @@ struct Arguments {
 fn main() -> ExitCode {
     if benches::single_step::is_stepped() {
         return benches::single_step::stepped();
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == trees::FLAG) {
+        return trees::main(&words[1..]);
     }
     let arguments = Arguments::parse();
     if arguments.list {

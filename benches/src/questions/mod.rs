@@ -5,7 +5,10 @@ pub mod faults;
 pub mod losing;
 pub mod mutator;
 pub mod pauses;
+pub mod peers;
+pub mod scaling;
 pub mod transports;
+pub mod utilisation;
 
 use crate::error::BenchError;
 use crate::machine;
@@ -30,9 +33,12 @@ pub const ALL: [Question; COUNT] = [
     emulation::QUESTION,
     losing::QUESTION,
     mutator::QUESTION,
+    peers::QUESTION,
+    scaling::QUESTION,
+    utilisation::QUESTION,
 ];
 
-const COUNT: usize = 6;
+const COUNT: usize = 9;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]
