@@ -3,7 +3,7 @@
 #
 # Fetch, patch, build, boot and test the kernels of this directory.
 #
-#   kernel.sh missing          packages that are not installed, by name
+#   kernel.sh missing [deb]    packages that are not installed, by name
 #   kernel.sh fetch            get the source packages, check their checksums
 #   kernel.sh apply            the source tree with the whole series, its path
 #   kernel.sh build KERNEL     build one of: stock patched debug reference
@@ -161,6 +161,12 @@ undo() {
 
 # ---- building ----
 
+# lock KERNEL: one at a time may change the tree of a kernel, or build from it
+lock() {
+	exec 9> "$cache/$(base_of "$1").lock"
+	flock 9
+}
+
 fragments() {
 	echo "$here/config/base.config"
 	case $1 in debug|*-debug) echo "$here/config/debug.config" ;; esac
@@ -182,8 +188,7 @@ build() {
 	local kernel=$1 out tree build
 	out=$cache/kernels/$(key "$kernel")
 	if [ ! -f "$out/bzImage" ]; then
-		exec 9> "$cache/build.lock"
-		flock 9
+		lock "$kernel"
 		tree=$(tree "$kernel")
 		build=$cache/build/$(basename "$tree")-$(case $kernel in debug|*-debug) echo debug ;; *) echo base ;; esac)
 		mkdir -p "$build" "$out"
@@ -473,32 +478,35 @@ mutate() {
 
 checkpatch() {
 	local dir n
-	dir=$(tree stock)
+	dir=$(unpacked linux-source-6.1)
 	for n in $(patches_of patched); do
 		echo "== $(basename "$n")"
 		perl "$dir/scripts/checkpatch.pl" --no-tree --strict --terse "$n" || true
 	done
 }
 
-# Programs by name, packages by a file of theirs
+# missing [deb]: programs by name, packages by a file of theirs
 missing() {
-	local need
+	local need more=
+	[ "${1:-}" != deb ] || more="rsync:rsync kmod:kmod dpkg-buildpackage:dpkg-dev"
 	for need in gcc:gcc make:make flex:flex bison:bison bc:bc cpio:cpio patch:patch perl:perl xz:xz-utils \
-		qemu-system-x86_64:qemu-system-x86 "$@"; do
+		qemu-system-x86_64:qemu-system-x86 $more; do
 		command -v "${need%%:*}" > /dev/null 2>&1 || echo "${need#*:}"
 	done
 	echo '#include <libelf.h>' | gcc -E - > /dev/null 2>&1 || echo libelf-dev
+	[ -z "$more" ] || echo '#include <openssl/opensslv.h>' | gcc -E - > /dev/null 2>&1 || echo libssl-dev
 	[ "$(gcc -print-file-name=libc.a 2> /dev/null)" != libc.a ] || echo libc6-dev
-	ls /usr/src/linux-source-6.1.tar.xz "$cache/packages/linux-source-6.1.tar.xz" 2> /dev/null | grep -q . ||
-		apt-cache show linux-source-6.1 > /dev/null 2>&1 || echo linux-source-6.1
+	need=linux-source-6.1
+	[ -f "/usr/src/$need.tar.xz" ] || [ -f "$cache/packages/$need.tar.xz" ] ||
+		[ -d "$cache/trees/$need-$(field $need 3 | cut -c1-12)" ] ||
+		apt-cache show "$need=$(field $need 2)" > /dev/null 2>&1 || echo "$need=$(field $need 2)"
 }
 
 # Debian's configuration for the base, with what cannot be had outside of Debian
 # (its keys) and what nobody needs (debug symbols) taken out
 deb() {
 	local tree build=$cache/build/deb config=$cache/packages/config.amd64.xz target=${1:-bindeb-pkg}
-	exec 9> "$cache/build.lock"
-	flock 9
+	lock patched
 	tree=$(tree patched)
 	if [ ! -f "$config" ]; then
 		say "downloading linux-config-6.1"
@@ -531,7 +539,9 @@ main() {
 	case $command in
 	missing) missing "$@" ;;
 	fetch) for n in linux-source-6.1 linux-source-6.12; do tarball $n; done ;;
-	apply) tree patched ;;
+	apply)
+		lock patched
+		tree patched ;;
 	build) build "${1:?which kernel}" ;;
 	boot)
 		boot "${1:?which kernel}" "${2:?which list}" "$cache/logs/boot.log" || verdict=1

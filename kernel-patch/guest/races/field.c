@@ -6,7 +6,7 @@
 double seconds = 3;
 struct field field;
 
-static void note(int err)
+void note(int err)
 {
 	atomic_fetch_add(&field.refused[err < 139 ? err : 139], 1);
 }

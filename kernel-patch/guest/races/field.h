@@ -48,4 +48,7 @@ void add_up(void);
 
 void do_page_out(void);
 
+/* Counts an answer */
+void note(int err);
+
 #endif
