@@ -461,7 +461,8 @@ mutate() {
 		case $must-$result in
 		clean-survived)
 			result=clean
-			grep -q 'small pages were put back' "$log" || result="UNPROVEN"
+			grep -q 'small pages were put back' "$log" &&
+				grep -q 'a huge page was put back' "$log" || result="UNPROVEN"
 			;;
 		caught-caught) [ -n "$by" ] || result="UNCLEAR" ;;
 		survives-survived) ;;

@@ -68,11 +68,11 @@ static void swapped_rest(void)
 	const char *dev;
 	struct sharer child;
 
-	/* Before there is swap, as it may skip */
-	track_soft_dirty();
-	dev = swap_on_zram();
 	arm(fd, d, HUGE);
 	stamp_range(s, 16 * PAGE, 1);
+	/* Not dirty in this sense when they go out; and before there is swap, as it may skip */
+	track_soft_dirty();
+	dev = swap_on_zram();
 	need(page_out(s, 16 * PAGE) == 16, "not swapped out");
 	expect("dst swapped out: setup", move_settled(fd, d, s, PAGE, 0), 0, PAGE);
 	check(pagemap(d) & PM_SWAPPED, "it came in");
