@@ -255,15 +255,22 @@ static bool there(const void *p)
 	return pagemap(p) & (PM_PRESENT | PM_SWAPPED);
 }
 
-static bool is_merged(const void *p)
+#define PM_PFN ((1ULL << 55) - 1)
+
+/*
+ * Are these two one page, by KSM? The flag alone does not tell: a page has it
+ * for a moment when its merging fails in the end.
+ */
+static bool are_merged(const void *p, const void *q)
 {
-	uint64_t pfn = pagemap(p) & ((1ULL << 55) - 1), flags = 0;
+	uint64_t pfn = pagemap(p) & PM_PFN, flags = 0;
 	int fd = open("/proc/kpageflags", O_RDONLY);
 
 	if (fd < 0 || pread(fd, &flags, 8, pfn * 8) != 8)
 		flags = 0;
 	close(fd);
-	return flags & (1ULL << 21);	/* KPF_KSM */
+	return (flags & (1ULL << 21)) &&	/* KPF_KSM */
+	       pfn == (pagemap(q) & PM_PFN);
 }
 
 /* Is the huge-aligned page at p mapped by a PMD? */

@@ -61,7 +61,7 @@ static void merged_by_ksm(void)
 	write_file("/sys/kernel/mm/ksm/run", "1");
 	for (int i = 0; i < 400 && !merged; i++) {
 		sleep_ms(25);
-		merged = is_merged(s) && is_merged(s + PAGE);
+		merged = are_merged(s, s + PAGE);
 	}
 	need(merged, "not merged");
 	expect("merged page", move_settled(fd, d, s, PAGE, 0), EBUSY, -EBUSY);
