@@ -186,6 +186,8 @@ key() {
 # build KERNEL: prints the directory with bzImage and config
 build() {
 	local kernel=$1 out tree build
+	# A name that does not exist ends here, not in a tree without one.
+	base_of "$kernel" > /dev/null || exit 1
 	out=$cache/kernels/$(key "$kernel")
 	if [ ! -f "$out/bzImage" ]; then
 		lock "$kernel"

@@ -6,7 +6,7 @@
 double seconds = 3;
 struct field field;
 
-void note(int err)
+static void note(int err)
 {
 	atomic_fetch_add(&field.refused[err < 139 ? err : 139], 1);
 }
@@ -138,6 +138,40 @@ void play(worst *w, int movers)
 		pthread_join(m[i], NULL);
 	if (w)
 		pthread_join(t, NULL);
+}
+
+static void *whole_mover(void *arg)
+{
+	char *dst = field.there, *src = field.here, *other;
+
+	(void)arg;
+	while (!atomic_load(&field.stop)) {
+		struct answer a = move_once(field.fd, dst, src, HUGE, 0);
+
+		if (a.err) {
+			note(a.err);
+			continue;
+		}
+		atomic_fetch_add(&field.moved, HUGE / PAGE);
+		other = dst;
+		dst = src;
+		src = other;
+	}
+	return NULL;
+}
+
+void play_whole(worst *w)
+{
+	pthread_t t;
+
+	place_pages_no_waiting(huge, HUGE);
+	if (!mapped_huge(field.here))
+		skip("no huge page");
+	pthread_create(&t, NULL, whole_mover, NULL);
+	play(w, 0);
+	pthread_join(t, NULL);
+	check(mapped_huge(field.here) || mapped_huge(field.there), "it was split");
+	add_up();
 }
 
 void do_page_out(void)

@@ -43,12 +43,14 @@ void place_pages_no_waiting(char *(*memory)(size_t), size_t len);
 void *mover(void *arg);
 /* Movers against one troublemaker, who may be NULL */
 void play(worst *w, int movers);
+/*
+ * One huge page that goes as a whole or not at all, against a troublemaker. If
+ * pieces of it were asked for, it would be split, and then there would be none.
+ */
+void play_whole(worst *w);
 /* Where is each page now, and is it itself? */
 void add_up(void);
 
 void do_page_out(void);
-
-/* Counts an answer */
-void note(int err);
 
 #endif

@@ -44,6 +44,9 @@ static void with_migration_of_huge(void)
 {
 	if (nr_nodes() < 2)
 		skip("one memory node only");
+	/* Pieces and, first, the whole: a migration entry in a PMD */
+	play_whole(do_migrate);
+	atomic_store(&field.stop, false);
 	place_pages(huge, 2 * HUGE);
 	play(do_migrate, 2);
 	add_up();

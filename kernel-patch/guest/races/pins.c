@@ -70,45 +70,12 @@ static void with_fast_pins(void)
 	add_up();
 }
 
-/*
- * The huge page goes as a whole or not at all: if pieces of it were asked for,
- * it would be split, and then there would be none.
- */
-static void *whole_mover(void *arg)
-{
-	char *dst = field.there, *src = field.here, *other;
-
-	(void)arg;
-	while (!atomic_load(&field.stop)) {
-		struct answer a = move_once(field.fd, dst, src, HUGE, 0);
-
-		if (a.err) {
-			note(a.err);
-			continue;
-		}
-		atomic_fetch_add(&field.moved, HUGE / PAGE);
-		other = dst;
-		dst = src;
-		src = other;
-	}
-	return NULL;
-}
-
 static void with_fast_pins_on_huge(void)
 {
-	pthread_t t;
-
 	gup_fd = open("/sys/kernel/debug/gup_test", O_RDWR);
 	if (gup_fd < 0)
 		skip("no gup_test");
-	place_pages_no_waiting(huge, HUGE);
-	if (!mapped_huge(field.here))
-		skip("no huge page");
-	pthread_create(&t, NULL, whole_mover, NULL);
-	play(do_pin_fast, 0);
-	pthread_join(t, NULL);
-	check(mapped_huge(field.here) || mapped_huge(field.there), "it was split");
-	add_up();
+	play_whole(do_pin_fast);
 }
 
 static void do_pipe(void)
