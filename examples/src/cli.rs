@@ -33,7 +33,7 @@ pub(crate) struct RunArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// Write what the heap tells as a trace, for Perfetto or chrome://tracing
+    /// Write what the heap tells as a trace, for Perfetto or the tracing page of Chrome
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// This process is one run of a comparison: the parent has warned about the input already
