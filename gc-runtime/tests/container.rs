@@ -1,4 +1,5 @@
 //! A heap in a control group with less memory than its limit ends with a value, not with a signal.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

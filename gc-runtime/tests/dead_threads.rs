@@ -1,4 +1,5 @@
 //! Threads that end while they hold roots, in every way a thread can end.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

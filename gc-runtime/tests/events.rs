@@ -1,4 +1,5 @@
 //! What happens in a heap is told: to listeners, in the log, as spans, as a trace, in /proc.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 
@@ -181,7 +182,7 @@ fn a_trace_is_json_with_every_phase_and_pause() {
         } else {
             everything(&heap);
         }
-        let text = trace.finish(|text| std::mem::take(text)).unwrap();
+        let text = trace.finish(std::mem::take).unwrap();
         assert!(trace.finish(|_| ()).is_err(), "a trace ends once");
         let json: serde_json::Value = serde_json::from_slice(&text).expect("valid JSON");
         let events = json["traceEvents"].as_array().expect("a list");

@@ -1,5 +1,6 @@
 //! Random operation sequences on heaps of every transport, against a model.
 #![allow(unsafe_code, reason = "fork is one of the operations")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! How much memory a heap uses: limits that change while it runs, growth, stalls, emergencies.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

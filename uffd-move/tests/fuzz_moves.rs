@@ -1,4 +1,5 @@
 //! Random sequences of requests, on the scripted kernel and on the real one, against a list of pages.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 
