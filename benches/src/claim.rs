@@ -1,11 +1,11 @@
 //! What a benchmark is asked to show: a ratio and its limit.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::samples::{Series, short};
 
 /// A ratio of two medians of one run, and the most it may be.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     /// The question, a colon, and what is compared.
     pub name: String,

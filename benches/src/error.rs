@@ -70,6 +70,17 @@ pub enum BenchError {
         /// What it should have been.
         expected: u64,
     },
+    /// A plot could not be drawn.
+    #[error("a plot could not be drawn: {0}")]
+    Plot(String),
+    /// A kept run could not be read.
+    #[error("cannot read the run {path}: {why}")]
+    Run {
+        /// The file, as it was given.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// No cycle was finished where one was asked for.
     #[error("the heap reports no finished cycle after one was asked for")]
     NoCycle,

@@ -22,6 +22,12 @@ struct Arguments {
     /// Write claims, raw samples, machine, kernel and commit to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the run, as one HTML file that needs no network
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Measure nothing: take these runs, kept with --json, for --report
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "report", conflicts_with = "names")]
+    from: Vec<PathBuf>,
     /// Turns for each side
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
@@ -56,8 +62,11 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_UNDERSTOOD);
         }
     };
-    let file = match arguments.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(file) => file,
+    let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
+    let files = create(&arguments.json)
+        .and_then(|json| Ok(Files { json, html: create(&arguments.report)? }));
+    let files = match files {
+        Ok(files) => files,
         Err(error) => {
             eprintln!("bench: {error}");
             return ExitCode::from(NOT_UNDERSTOOD);
@@ -65,7 +74,13 @@ fn main() -> ExitCode {
     };
     let scale = if arguments.smoke { Scale::Smoke } else { Scale::Full };
     let settings = Settings { scale, rounds: arguments.rounds };
-    match ask(&chosen, &settings, file) {
+    let asked = match arguments.from.is_empty() {
+        true => ask(&chosen, &settings, files),
+        false => Report::kept(&arguments.from)
+            .map_err(Into::into)
+            .and_then(|report| files.finish(report)),
+    };
+    match asked {
         Ok(report) if report.holds() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -83,11 +98,7 @@ fn chosen(names: &[String]) -> Result<Vec<Question>, &str> {
     names.iter().map(|name| questions::find(name).copied().ok_or(name.as_str())).collect()
 }
 
-fn ask(
-    chosen: &[Question],
-    settings: &Settings,
-    file: Option<ReportFile>,
-) -> Result<Report, Box<dyn Error>> {
+fn ask(chosen: &[Question], settings: &Settings, files: Files) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::here();
     println!("machine: {}", report.machine.line());
     println!("kernel: {}", report.kernel);
@@ -106,8 +117,23 @@ fn ask(
     for claim in &report.claims {
         println!("{}", claim.line());
     }
-    if let Some(file) = file {
-        file.finish(&report)?;
+    files.finish(report)
+}
+
+/// Where the run goes.
+struct Files {
+    json: Option<ReportFile>,
+    html: Option<ReportFile>,
+}
+
+impl Files {
+    fn finish(self, report: Report) -> Result<Report, Box<dyn Error>> {
+        if let Some(json) = self.json {
+            json.finish(&report)?;
+        }
+        if let Some(html) = self.html {
+            html.finish_text(&benches::figures::html(&report)?)?;
+        }
+        Ok(report)
     }
-    Ok(report)
 }

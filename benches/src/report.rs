@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
 use crate::error::BenchError;
@@ -23,7 +23,7 @@ pub struct Answer {
 }
 
 /// Everything that a run measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// Every claim of every question.
     pub claims: Vec<Claim>,
@@ -38,10 +38,10 @@ pub struct Report {
 }
 
 /// A series, and the question that it was taken for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Asked {
     /// The question's name.
-    pub question: &'static str,
+    pub question: String,
     /// The raw measurements.
     #[serde(flatten)]
     pub series: Series,
@@ -61,9 +61,39 @@ impl Report {
     }
 
     /// Takes an answer in.
-    pub fn add(&mut self, question: &'static str, answer: Answer) {
+    pub fn add(&mut self, question: &str, answer: Answer) {
         self.claims.extend(answer.claims);
-        self.samples.extend(answer.samples.into_iter().map(|series| Asked { question, series }));
+        self.samples.extend(
+            answer
+                .samples
+                .into_iter()
+                .map(|series| Asked { question: question.to_owned(), series }),
+        );
+    }
+
+    /// A run that was kept as JSON; several are put together, with the machine of the first.
+    ///
+    /// # Errors
+    ///
+    /// | outcome | meaning | what to do |
+    /// |---|---|---|
+    /// | [`BenchError::Run`] | a file is missing or no run | give others |
+    pub fn kept(paths: &[PathBuf]) -> Result<Self, BenchError> {
+        let mut report: Option<Self> = None;
+        for path in paths {
+            let failed = |why: String| BenchError::Run { path: path.display().to_string(), why };
+            let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+            let run: Self =
+                serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+            match &mut report {
+                None => report = Some(run),
+                Some(report) => {
+                    report.claims.extend(run.claims);
+                    report.samples.extend(run.samples);
+                }
+            }
+        }
+        report.ok_or_else(|| BenchError::Run { path: String::new(), why: "none given".to_owned() })
     }
 
     /// Whether every claim holds.
@@ -108,12 +138,20 @@ impl ReportFile {
     /// | outcome | meaning | what to do |
     /// |---|---|---|
     /// | [`BenchError::Report`] | the disk is full, or the folder is gone | the run's printed output is all there is |
-    pub fn finish(mut self, report: &Report) -> Result<(), BenchError> {
-        let text = serde_json::to_string_pretty(report)
-            .map_err(|error| failed(&self.path, error.into()))?;
+    pub fn finish(self, report: &Report) -> Result<(), BenchError> {
+        let text =
+            serde_json::to_string(report).map_err(|error| failed(&self.path, error.into()))?;
+        self.finish_text(&(text + "\n"))
+    }
+
+    /// Writes any text and gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`finish`](Self::finish).
+    pub fn finish_text(mut self, text: &str) -> Result<(), BenchError> {
         self.file
             .write_all(text.as_bytes())
-            .and_then(|()| self.file.write_all(b"\n"))
             .and_then(|()| self.file.sync_all())
             .and_then(|()| fs::rename(&self.part, &self.path))
             .map_err(|source| failed(&self.path, source))

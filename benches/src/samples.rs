@@ -1,23 +1,23 @@
 //! Series of measurements: median, spread, percentiles.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The raw measurements of one side, in the order in which they were taken.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// What was measured, and on which side.
     pub name: String,
     /// The unit of the values.
-    pub unit: &'static str,
+    pub unit: String,
     /// One value a turn.
     pub values: Vec<f64>,
 }
 
 impl Series {
     /// A series from its values.
-    pub fn new(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, values }
+    pub fn new(name: impl Into<String>, unit: &str, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit: unit.to_owned(), values }
     }
 
     /// The value in the middle, or nothing for an empty series.

@@ -2,6 +2,7 @@
 
 pub mod emulation;
 pub mod faults;
+pub mod fraction;
 pub mod losing;
 pub mod mutator;
 pub mod pauses;
@@ -29,6 +30,7 @@ pub struct Question {
 pub const ALL: [Question; COUNT] = [
     pauses::QUESTION,
     transports::QUESTION,
+    fraction::QUESTION,
     faults::QUESTION,
     emulation::QUESTION,
     losing::QUESTION,
@@ -38,7 +40,7 @@ pub const ALL: [Question; COUNT] = [
     utilisation::QUESTION,
 ];
 
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]

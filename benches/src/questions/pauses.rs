@@ -1,6 +1,6 @@
-//! Do pauses grow with the heap?
+//! Do pauses grow with the heap, with threads, with global roots?
 
-use gc_runtime::{Heap, HeapStats};
+use gc_runtime::{GlobalRoot, Heap, HeapStats, Record};
 
 use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
@@ -8,29 +8,30 @@ use crate::churn::Churn;
 use crate::claim::Claim;
 use crate::error::BenchError;
 use crate::report::Answer;
-use crate::samples::{Series, counter, percentiles_us, since};
+use crate::samples::{Series, counter, percentiles_us, short, since};
 
 /// The question.
-pub const QUESTION: Question =
-    Question { name: "pauses", asks: "do pauses grow with the heap?", run };
+pub const QUESTION: Question = Question {
+    name: "pauses",
+    asks: "do pauses grow with the heap, with threads, with global roots?",
+    run,
+};
 
 /// Cycles on each side.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 12;
 
-/// The most that the flip pause may grow from the small heap to the large one.
+/// The most that pauses may grow from the smallest heap to the largest.
 const LIMIT: f64 = 2.0;
 
-/// Live data of the two heaps, in MiB.
-const fn live_mib(scale: Scale) -> [u64; 2] {
-    match scale {
-        Scale::Full => [64, 2048],
-        Scale::Smoke => [2, 8],
-    }
-}
+/// Mutators beside the collector, where their number is not what is asked.
+const MUTATORS: u32 = 2;
 
-/// Half as much again as the live data: room for what mutators allocate during a cycle.
-const fn limit_mib(live_mib: u64) -> u64 {
-    live_mib + live_mib / 2 + 4
+/// One heap and what works on it.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    live_mib: u64,
+    mutators: u32,
+    global_roots: usize,
 }
 
 /// What one turn shows: the flip and remark pauses of its cycles, in nanoseconds.
@@ -39,62 +40,124 @@ struct Turn {
     remark_ns: Vec<u64>,
 }
 
-fn run(settings: &Settings) -> Result<Answer, BenchError> {
-    let sizes = live_mib(settings.scale);
-    let needed_mib = sizes.into_iter().map(limit_mib).sum::<u64>() * 9 / 8;
-    settings.need_memory_mib(needed_mib)?;
-    let mutators = mutators();
-    let mut heaps = Vec::new();
-    for live in sizes {
-        eprintln!("{}: filling a heap with {live} MiB", QUESTION.name);
-        let limit = usize::try_from(limit_mib(live) << 20).expect("it fits into memory");
-        let heap = Heap::builder().limit_bytes(limit).collector_threads(1).build()?;
-        let churn = Churn::start(&heap, mutators, live << 20)?;
-        // The first cycle compacts what filling left behind; it is not what the others are.
-        churn.during(|| heap.collect())?;
-        let before = heap.stats();
-        heaps.push((live, heap, churn, before));
-    }
-    let sides = heaps
-        .iter()
-        .map(|(live, heap, churn, _)| Side::new(format!("{live} MiB"), move || turn(heap, churn)));
-    let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;
+/// What was seen of one heap.
+struct Seen {
+    setup: Setup,
+    flip: Series,
+    /// Flip and remark pauses.
+    both: Series,
+}
 
-    let mut answer = Answer::default();
-    let transport = heaps[0].1.transport();
-    answer.summary.push(format!(
-        "transport {transport}, {mutators} mutator threads replacing long-lived objects, one collector thread"
-    ));
-    let mut flips = Vec::new();
-    for ((live, heap, churn, before), turns) in heaps.into_iter().zip(yields) {
-        let after = heap.stats();
-        churn.finish()?;
-        let flip = series(format!("{live} MiB: flip pause"), &turns, |turn| &turn.flip_ns);
-        let remark = series(format!("{live} MiB: remark pause"), &turns, |turn| &turn.remark_ns);
-        answer.summary.extend([flip.line(), remark.line()]);
-        answer.summary.extend(distributions(live, &before, &after));
-        answer.samples.extend([flip.clone(), remark]);
-        flips.push((live, flip));
+impl Setup {
+    const fn of_size(live_mib: u64) -> Self {
+        Self { live_mib, mutators: MUTATORS, global_roots: 0 }
     }
-    let [(small_mib, small), (large_mib, large)] = &flips[..] else {
-        unreachable!("there are two sizes");
+
+    /// Half as much again as the live data: room for what mutators allocate during a cycle.
+    const fn limit_mib(self) -> u64 {
+        self.live_mib + self.live_mib / 2 + 4
+    }
+
+    fn name(self) -> String {
+        let Self { live_mib, mutators, global_roots } = self;
+        let limit = self.limit_mib();
+        format!(
+            "{limit} MiB heap, {live_mib} live, {mutators} mutators, {global_roots} global roots"
+        )
+    }
+}
+
+fn run(settings: &Settings) -> Result<Answer, BenchError> {
+    let (sizes, small, most_roots): (&[u64], u64, u32) = match settings.scale {
+        Scale::Full => (&[40, 170, 680, 2728], 40, 5),
+        Scale::Smoke => (&[2, 8], 2, 2),
     };
+    let mut answer = Answer::default();
+    let by_size: Vec<Setup> = sizes.iter().map(|live| Setup::of_size(*live)).collect();
+    let by_size = measure(&mut answer, settings, &by_size)?;
+    let threads = [1, 2, 4, 8].map(|mutators| Setup { mutators, ..Setup::of_size(small) });
+    measure(&mut answer, settings, &threads)?;
+    let roots: Vec<Setup> = (1..=most_roots)
+        .map(|power| Setup { global_roots: 10_usize.pow(power), ..Setup::of_size(small) })
+        .collect();
+    measure(&mut answer, settings, &roots)?;
     if settings.scale == Scale::Smoke {
         answer.summary.push("smoke scale: no claim is judged".to_owned());
-    } else {
-        let name = format!("pauses: flip pause at {large_mib} MiB over {small_mib} MiB");
-        answer.claims.push(Claim::at_most(&name, large, small, LIMIT));
+    } else if let [small, .., large] = &by_size[..] {
+        let sizes = [large, small].map(|seen| seen.setup.limit_mib());
+        let name = format!("at {} MiB over {} MiB", sizes[0], sizes[1]);
+        let flips = format!("pauses: median flip pause {name}");
+        answer.claims.push(Claim::at_most(&flips, &large.flip, &small.flip, LIMIT));
+        for (label, q) in [("p50", 0.5), ("p99", 0.99)] {
+            let [own, over] = [large, small].map(|seen| seen.both.quantile(q).unwrap_or(f64::NAN));
+            let because = format!("{} us over {} us", short(own), short(over));
+            let name = format!("pauses: {label} of flip and remark pauses {name}");
+            answer.claims.push(Claim::ratio(&name, own / over, LIMIT, because));
+        }
     }
     Ok(answer)
 }
 
-/// Two mutators where they and the collector have a processor each, otherwise one: a pause that
-/// waits for a processor says something about the scheduler and nothing about the heap.
-fn mutators() -> u32 {
-    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 2) { 2 } else { 1 }
+/// Lets the heaps of `setups` take turns.
+fn measure(
+    answer: &mut Answer,
+    settings: &Settings,
+    setups: &[Setup],
+) -> Result<Vec<Seen>, BenchError> {
+    settings.need_memory_mib(setups.iter().map(|setup| setup.limit_mib()).sum::<u64>() * 9 / 8)?;
+    let mut heaps = Vec::new();
+    for setup in setups {
+        eprintln!("{}: filling: {}", QUESTION.name, setup.name());
+        let limit = usize::try_from(setup.limit_mib() << 20).expect("it fits into memory");
+        let heap = Heap::builder().limit_bytes(limit).collector_threads(1).build()?;
+        let roots = global_roots(&heap, setup.global_roots)?;
+        let churn = Churn::start(&heap, setup.mutators, setup.live_mib << 20)?;
+        // The first cycle compacts what filling left behind; it is not what the others are.
+        churn.during(|| heap.collect())?;
+        let before = heap.stats();
+        heaps.push((*setup, heap, churn, before, roots));
+    }
+    let sides = heaps
+        .iter()
+        .map(|(setup, heap, churn, ..)| Side::new(setup.name(), move || turn(heap, churn)));
+    let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;
+    let transport = heaps[0].1.transport();
+    answer.summary.push(format!(
+        "\ntransport {transport}, mutators replacing long-lived objects, one collector thread"
+    ));
+    let mut all = Vec::new();
+    for ((setup, heap, churn, before, roots), turns) in heaps.into_iter().zip(yields) {
+        let after = heap.stats();
+        churn.finish()?;
+        drop(roots);
+        let name = setup.name();
+        let flip = series(format!("{name}: flip pause"), &turns, |turn| &turn.flip_ns);
+        let remark = series(format!("{name}: remark pause"), &turns, |turn| &turn.remark_ns);
+        answer.summary.extend([flip.line(), remark.line()]);
+        answer.summary.extend(distributions(&name, &before, &after));
+        let mut both = flip.clone();
+        both.values.extend(&remark.values);
+        answer.samples.extend([flip.clone(), remark]);
+        all.push(Seen { setup, flip, both });
+    }
+    Ok(all)
 }
 
-/// One cycle while this heap's mutators run; those of the other heap rest.
+/// So many global roots, each with an object of its own.
+fn global_roots(heap: &Heap, count: usize) -> Result<Vec<GlobalRoot>, BenchError> {
+    let mutator = &mut heap.attach()?;
+    let item = mutator.push_root(None);
+    let mut roots = Vec::with_capacity(count);
+    for _ in 0..count {
+        mutator.alloc_into(item, Record { refs: 0, data_words: 1 })?;
+        let root = heap.global_root();
+        mutator.set_global(&root, mutator.root(item));
+        roots.push(root);
+    }
+    Ok(roots)
+}
+
+/// One cycle while this heap's mutators run; those of the other heaps rest.
 fn turn(heap: &Heap, churn: &Churn) -> Result<Turn, BenchError> {
     let before = heap.stats().cycles;
     churn.during(|| heap.collect())?;
@@ -114,13 +177,10 @@ fn series(name: String, turns: &[Turn], of: fn(&Turn) -> &Vec<u64>) -> Series {
     Series::new(name, "us", values)
 }
 
-fn distributions(live_mib: u64, before: &HeapStats, after: &HeapStats) -> [String; 3] {
+fn distributions(name: &str, before: &HeapStats, after: &HeapStats) -> [String; 2] {
     [
-        ("flip pauses", &before.flip_pause_ns, &after.flip_pause_ns),
         ("all pauses", &before.pause_ns, &after.pause_ns),
         ("time to safepoint", &before.safepoint_ns, &after.safepoint_ns),
     ]
-    .map(|(what, before, after)| {
-        percentiles_us(&format!("{live_mib} MiB: {what}"), &since(before, after))
-    })
+    .map(|(what, before, after)| percentiles_us(&format!("{name}: {what}"), &since(before, after)))
 }
