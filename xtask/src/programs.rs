@@ -1,6 +1,6 @@
 //! The programs of the workspace: built with optimisation, then run with the caller's arguments.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,7 +31,29 @@ pub(crate) fn stress(workspace: &Workspace, args: &PassOn) -> ExitCode {
 }
 
 pub(crate) fn bench(workspace: &Workspace, args: &PassOn) -> ExitCode {
-    run(workspace, "benches", "bench", &[], &args.args)
+    // Requests by themselves are criterion's; everything else is asked by the program.
+    let micro = OsStr::new("micro");
+    match args.args.split_first() {
+        Some((first, rest)) if first == micro => requests(workspace, rest),
+        Some(_) => run(workspace, "benches", "bench", &[], &args.args),
+        None => {
+            let asked = run(workspace, "benches", "bench", &[], &[]);
+            if requests(workspace, &[]) == ExitCode::SUCCESS { asked } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The benchmarks of single requests, by criterion.
+fn requests(ws: &Workspace, rest: &[OsString]) -> ExitCode {
+    let call = Call::cargo(ws, &["bench", "--package", "benches", "--bench", "pages", "--"]);
+    match call.args(rest.iter().cloned()).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("x: cannot run cargo bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(ws: &Workspace, package: &str, bin: &str, first: &[&str], rest: &[OsString]) -> ExitCode {

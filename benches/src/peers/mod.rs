@@ -22,13 +22,13 @@ pub enum Peer {
     Ours,
     /// Boehm's, Demers' and Weiser's.
     Boehm,
-    /// OpenJDK's Serial.
+    /// Java's Serial.
     Serial,
-    /// OpenJDK's G1.
+    /// Java's G1.
     G1,
-    /// OpenJDK's ZGC.
+    /// Java's ZGC.
     Zgc,
-    /// OpenJDK's Shenandoah.
+    /// Java's Shenandoah.
     Shenandoah,
     /// Go's.
     Go,

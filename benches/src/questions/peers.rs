@@ -97,7 +97,7 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
 pub(super) fn shrink(program: Program, scale: Scale) -> Program {
     match scale {
         Scale::Full => program,
-        Scale::Smoke => Program { name: "threads", depth: 15, ..program },
+        Scale::Smoke => Program { name: "threads", depth: 15 },
     }
 }
 

@@ -118,7 +118,7 @@ impl Trees for Forest {
         Ok(self.add(depth, build))
     }
 
-    fn sum(&self, tree: &Place) -> u64 {
+    fn sum(&mut self, tree: &Place) -> u64 {
         self.arena.mutate(|_, stack| sum_of(stack.0[tree.0]))
     }
 

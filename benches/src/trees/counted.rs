@@ -83,7 +83,7 @@ impl Trees for Forest {
         Ok(self.build(depth))
     }
 
-    fn sum(&self, tree: &Rc<Node>) -> u64 {
+    fn sum(&mut self, tree: &Rc<Node>) -> u64 {
         sum_of(tree)
     }
 

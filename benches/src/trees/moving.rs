@@ -23,7 +23,11 @@ pub(super) struct Forest {
 pub(super) struct Tree {
     root: RootIndex,
     before: usize,
+    depth: u32,
 }
+
+/// Trees of this depth are walked without coming to a safepoint: some microseconds.
+const WALK_DEPTH: u32 = 9;
 
 impl Forest {
     pub(super) fn new(heap: &Heap) -> Result<Self, BenchError> {
@@ -80,6 +84,22 @@ impl Forest {
         Ok(left)
     }
 
+    /// The sum over a tree, with safepoints: whoever walks for long has to let others stop.
+    fn walk(&mut self, root: RootIndex, depth: u32) -> u64 {
+        self.mutator.safepoint();
+        let Some(node) = self.mutator.root(root) else { return 0 };
+        if depth <= WALK_DEPTH {
+            return self.sum_of(node);
+        }
+        let before = self.mutator.root_count();
+        let number = self.mutator.word(node, 0);
+        let [left, right] =
+            [0, 1].map(|slot| self.mutator.push_root(self.mutator.load(node, slot)));
+        let sum = number + self.walk(left, depth - 1) + self.walk(right, depth - 1);
+        self.mutator.truncate_roots(before);
+        sum
+    }
+
     fn sum_of(&self, node: Local<'_>) -> u64 {
         let child = |slot| self.mutator.load(node, slot).map_or(0, |child| self.sum_of(child));
         (self.mutator.word(node, 0) & u64::from(u32::MAX)) + child(0) + child(1)
@@ -93,16 +113,16 @@ impl Trees for Forest {
         let before = self.mutator.root_count();
         let root = self.node()?;
         self.grow(depth, root)?;
-        Ok(Tree { root, before })
+        Ok(Tree { root, before, depth })
     }
 
     fn bottom_up(&mut self, depth: u32) -> Result<Tree, BenchError> {
         let before = self.mutator.root_count();
-        Ok(Tree { root: self.build(depth)?, before })
+        Ok(Tree { root: self.build(depth)?, before, depth })
     }
 
-    fn sum(&self, tree: &Tree) -> u64 {
-        self.mutator.root(tree.root).map_or(0, |node| self.sum_of(node))
+    fn sum(&mut self, tree: &Tree) -> u64 {
+        self.walk(tree.root, tree.depth)
     }
 
     fn top(&self, tree: &Tree) -> u64 {

@@ -37,7 +37,7 @@ pub(super) trait Trees {
     fn bottom_up(&mut self, depth: u32) -> Result<Self::Tree, BenchError>;
 
     /// The sum over all nodes.
-    fn sum(&self, tree: &Self::Tree) -> u64;
+    fn sum(&mut self, tree: &Self::Tree) -> u64;
 
     /// The number in the root alone.
     fn top(&self, tree: &Self::Tree) -> u64;
