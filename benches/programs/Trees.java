@@ -4,7 +4,7 @@ import java.nio.ByteOrder;
 import java.nio.LongBuffer;
 
 public final class Trees {
-    static final int ALLOCATIONS = 256, BUCKETS = 1024, LONGS = 1 << 16, LONG_NS = 50_000, THREADS = 2;
+    static final int NODES = 256, BUCKETS = 1024, LONGS = 1 << 16, LONG_NS = 50_000, THREADS = 2;
 
     static final class Node {
         Node left, right;
@@ -17,14 +17,14 @@ public final class Trees {
         final LongBuffer longs =
             ByteBuffer.allocateDirect(16 * LONGS).order(ByteOrder.nativeOrder()).asLongBuffer();
         long first, last, end, lost;
-        int allocations;
+        int nodes;
 
         void begin() {
             first = last = System.nanoTime();
         }
 
         void tick() {
-            if (++allocations % ALLOCATIONS != 0) return;
+            if (++nodes % NODES != 0) return;
             long t = System.nanoTime(), gap = t - last;
             buckets[bucket(gap)]++;
             if (gap >= LONG_NS) {
@@ -54,6 +54,12 @@ public final class Trees {
             n.right = node(null, null);
             topDown(depth - 1, n.left);
             topDown(depth - 1, n.right);
+        }
+
+        long sum(Node n) {
+            if (n == null) return 0;
+            tick();
+            return n.i + sum(n.left) + sum(n.right);
         }
 
         long gcbench(int depth) {
@@ -101,10 +107,6 @@ public final class Trees {
         int log = 63 - Long.numberOfLeadingZeros(ns | 1);
         int bits = (int) (log >= 4 ? ns >> (log - 4) : ns << (4 - log)) & 15;
         return log * 16 + bits;
-    }
-
-    static long sum(Node n) {
-        return n == null ? 0 : n.i + sum(n.left) + sum(n.right);
     }
 
     public static void main(String[] args) throws Exception {

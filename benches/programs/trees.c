@@ -19,7 +19,7 @@
 #define DROP(tree) drop(tree)
 #endif
 
-enum { ALLOCATIONS = 256, BUCKETS = 1024, LONGS = 1 << 16, LONG_NS = 50000, THREADS = 2 };
+enum { NODES = 256, BUCKETS = 1024, LONGS = 1 << 16, LONG_NS = 50000, THREADS = 2 };
 
 typedef struct Node {
     struct Node *left, *right;
@@ -28,7 +28,7 @@ typedef struct Node {
 
 typedef struct {
     uint64_t first, last, end;
-    uint32_t allocations, longs, lost;
+    uint32_t nodes, longs, lost;
     uint32_t buckets[BUCKETS];
     uint64_t start[LONGS], length[LONGS];
 } Gaps;
@@ -58,7 +58,7 @@ static void begin(int thread)
 
 static void tick(void)
 {
-    if (++mine->allocations % ALLOCATIONS)
+    if (++mine->nodes % NODES)
         return;
     uint64_t t = now(), gap = t - mine->last;
     mine->buckets[bucket(gap)]++;
@@ -120,7 +120,10 @@ static void top_down(int depth, Node *n)
 
 static uint64_t sum(const Node *n)
 {
-    return n ? (uint64_t)n->i + sum(n->left) + sum(n->right) : 0;
+    if (!n)
+        return 0;
+    tick();
+    return (uint64_t)n->i + sum(n->left) + sum(n->right);
 }
 
 static uint64_t gcbench(int depth)

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	allocations = 256
+	nodes       = 256
 	buckets     = 1024
 	longs       = 1 << 16
 	longNs      = 50000
@@ -50,7 +50,7 @@ func bucket(ns int64) int {
 
 func (r *run) tick() {
 	r.count++
-	if r.count%allocations != 0 {
+	if r.count%nodes != 0 {
 		return
 	}
 	t := now()
@@ -91,11 +91,12 @@ func (r *run) topDown(depth int, n *node) {
 	r.topDown(depth-1, n.right)
 }
 
-func sum(n *node) uint64 {
+func (r *run) sum(n *node) uint64 {
 	if n == nil {
 		return 0
 	}
-	return uint64(n.i) + sum(n.left) + sum(n.right)
+	r.tick()
+	return uint64(n.i) + r.sum(n.left) + r.sum(n.right)
 }
 
 func (r *run) gcbench(depth int) uint64 {
@@ -118,7 +119,7 @@ func (r *run) gcbench(depth int) uint64 {
 			result += uint64(r.bottomUp(d).i)
 		}
 	}
-	result += sum(longLived)
+	result += r.sum(longLived)
 	if numbers[1000] == 1.0/float64(1001) {
 		result++
 	}
@@ -130,10 +131,10 @@ func (r *run) binary(depth int) uint64 {
 	longLived := r.bottomUp(depth)
 	for d := 4; d <= depth; d += 4 {
 		for i := 0; i < 1<<(depth-d+2); i++ {
-			result += sum(r.bottomUp(d))
+			result += r.sum(r.bottomUp(d))
 		}
 	}
-	return result + sum(longLived)
+	return result + r.sum(longLived)
 }
 
 func main() {

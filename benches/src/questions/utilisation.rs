@@ -41,7 +41,7 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         program.live_bytes() >> 20
     ));
     answer.summary.push(
-        "lost is what an interval of 256 allocations takes above the median, if it is over 50 us"
+        "lost is what an interval of 256 nodes takes above the median, if it is over 50 us"
             .to_owned(),
     );
     for runs in &all {

@@ -100,10 +100,12 @@ fn grow<'gc>(mc: &Mutation<'gc>, depth: u32, parent: Gc<'gc, RefLock<Node<'gc>>>
     grow(mc, depth - 1, right, gaps);
 }
 
-fn sum_of(node: Link<'_>) -> u64 {
+fn sum_of(node: Link<'_>, gaps: &mut Gaps) -> u64 {
     node.map_or(0, |node| {
+        gaps.tick();
         let node = node.borrow();
-        u64::from(node.number) + u64::from(node.other) + sum_of(node.left) + sum_of(node.right)
+        let own = u64::from(node.number) + u64::from(node.other);
+        own + sum_of(node.left, gaps) + sum_of(node.right, gaps)
     })
 }
 
@@ -119,7 +121,8 @@ impl Trees for Forest {
     }
 
     fn sum(&mut self, tree: &Place) -> u64 {
-        self.arena.mutate(|_, stack| sum_of(stack.0[tree.0]))
+        let gaps = &mut self.gaps;
+        self.arena.mutate(|_, stack| sum_of(stack.0[tree.0], gaps))
     }
 
     fn top(&self, tree: &Place) -> u64 {

@@ -65,9 +65,13 @@ impl Forest {
     }
 }
 
-fn sum_of(node: &Node) -> u64 {
-    let child = |child: &OnceCell<Rc<Node>>| child.get().map_or(0, |child| sum_of(child));
-    u64::from(node.number) + child(&node.left) + child(&node.right)
+fn sum_of(node: &Node, gaps: &mut Gaps) -> u64 {
+    gaps.tick();
+    let mut sum = u64::from(node.number);
+    for child in [&node.left, &node.right] {
+        sum += child.get().map_or(0, |child| sum_of(child, gaps));
+    }
+    sum
 }
 
 impl Trees for Forest {
@@ -84,7 +88,7 @@ impl Trees for Forest {
     }
 
     fn sum(&mut self, tree: &Rc<Node>) -> u64 {
-        sum_of(tree)
+        sum_of(tree, &mut self.gaps)
     }
 
     fn top(&self, tree: &Rc<Node>) -> u64 {

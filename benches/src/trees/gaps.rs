@@ -1,9 +1,9 @@
-//! What a thread sees: intervals between two clock readings 256 allocations apart.
+//! What a thread sees: intervals between two clock readings 256 nodes apart, made or visited.
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-const ALLOCATIONS: u32 = 256;
+const NODES: u32 = 256;
 const BUCKETS: usize = 1024;
 
 /// Intervals from here on are kept one by one.
@@ -18,7 +18,7 @@ pub(super) struct Gaps {
     began: Instant,
     last: u64,
     end: u64,
-    allocations: u32,
+    nodes: u32,
     lost: u32,
     buckets: Vec<u32>,
     longs: Vec<(u64, u64)>,
@@ -30,7 +30,7 @@ impl Gaps {
             began: Instant::now(),
             last: 0,
             end: 0,
-            allocations: 0,
+            nodes: 0,
             lost: 0,
             buckets: vec![0; BUCKETS],
             longs: Vec::with_capacity(LONGS),
@@ -47,12 +47,12 @@ impl Gaps {
         self.end = self.now();
     }
 
-    /// After each allocation.
+    /// After each node that was made or visited.
     #[inline]
     pub(super) fn tick(&mut self) {
-        self.allocations += 1;
-        if self.allocations == ALLOCATIONS {
-            self.allocations = 0;
+        self.nodes += 1;
+        if self.nodes == NODES {
+            self.nodes = 0;
             self.read_clock();
         }
     }

@@ -89,21 +89,28 @@ impl Forest {
         self.mutator.safepoint();
         let Some(node) = self.mutator.root(root) else { return 0 };
         if depth <= WALK_DEPTH {
-            return self.sum_of(node);
+            return sum_of(&self.mutator, &mut self.gaps, node);
         }
         let before = self.mutator.root_count();
         let number = self.mutator.word(node, 0);
+        self.gaps.tick();
         let [left, right] =
             [0, 1].map(|slot| self.mutator.push_root(self.mutator.load(node, slot)));
         let sum = number + self.walk(left, depth - 1) + self.walk(right, depth - 1);
         self.mutator.truncate_roots(before);
         sum
     }
+}
 
-    fn sum_of(&self, node: Local<'_>) -> u64 {
-        let child = |slot| self.mutator.load(node, slot).map_or(0, |child| self.sum_of(child));
-        (self.mutator.word(node, 0) & u64::from(u32::MAX)) + child(0) + child(1)
+fn sum_of(mutator: &Mutator, gaps: &mut Gaps, node: Local<'_>) -> u64 {
+    gaps.tick();
+    let mut sum = mutator.word(node, 0);
+    for slot in 0..2 {
+        if let Some(child) = mutator.load(node, slot) {
+            sum += sum_of(mutator, gaps, child);
+        }
     }
+    sum
 }
 
 impl Trees for Forest {
