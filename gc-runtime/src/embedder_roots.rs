@@ -7,6 +7,8 @@ use crate::forward::Forwarding;
 /// Where a runtime keeps references outside the heap: a shadow stack, registers that were spilled
 /// at a safepoint, a table of globals.
 ///
+/// A slot belongs to one thread or to the heap, once: who shows it twice has it moved twice.
+///
 /// Precise: every slot that holds a reference into the heap is visited, and nothing that merely
 /// looks like one. Values that are no addresses of the heap (null, tagged integers) are left alone.
 ///

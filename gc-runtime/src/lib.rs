@@ -55,6 +55,9 @@ mod references;
 #[cfg(not(loom))]
 mod fixed;
 
+#[cfg(not(loom))]
+pub mod typed;
+
 // What memory is.
 #[cfg(not(loom))]
 mod heap;
@@ -106,6 +109,14 @@ mod raw;
 mod compact {
     pub(crate) mod page_state;
 }
+
+/// The tutorial: its pieces are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+mod tutorial {}
+
+#[cfg(not(loom))]
+pub use gc_runtime_derive::Trace;
 
 #[cfg(not(loom))]
 pub use crate::{

@@ -336,6 +336,38 @@ impl<M: ObjectModel> Mutator<M> {
         self.core.roots.slot(root.0).store(address_of(value), Ordering::Relaxed);
     }
 
+    /// Pushes a root that holds a slot's value: a reference, or any value that is none, such as a
+    /// tagged integer.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^20 roots already.
+    #[inline]
+    pub fn push_value(&self, value: u64) -> RootIndex {
+        RootIndex(self.core.roots.push(value))
+    }
+
+    /// What a root holds, as a slot's value.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such root any more.
+    #[must_use]
+    #[inline]
+    pub fn root_value(&self, root: RootIndex) -> u64 {
+        self.core.roots.slot(root.0).load(Ordering::Relaxed)
+    }
+
+    /// Makes a root hold a slot's value.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such root any more.
+    #[inline]
+    pub fn set_root_value(&self, root: RootIndex, value: u64) {
+        self.core.roots.slot(root.0).store(value, Ordering::Relaxed);
+    }
+
     /// The object a global root refers to.
     ///
     /// # Panics

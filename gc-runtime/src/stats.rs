@@ -344,7 +344,7 @@ pub(crate) fn ns(duration: Duration) -> u64 {
 /// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states.
 pub(crate) fn metadata_bytes_per_mib(page_bytes: usize) -> u64 {
     let mib = 1 << 20;
-    let per_page = 24 + 4 + 4;
+    let per_page = 24 + 4 + 4 + 4 + 8;
     (mib / 64 + mib / 512 * 4 + mib / page_bytes * per_page) as u64
 }
 

@@ -68,6 +68,7 @@ fn a_finaliser_may_bring_its_object_back_and_allocate() {
             let base = mutator.root_count();
             let object = make(&mut mutator, Shape::Plain { slots: 1, data: 1 });
             let weak = mutator.weak_root(get(&mutator, object));
+            let hash = mutator.identity_hash(get(&mutator, object));
             mutator.raw_word(get(&mutator, object), 2).store(42, Ordering::Relaxed);
             mutator.register_finaliser(get(&mutator, object), 7);
             mutator.truncate_roots(base);
@@ -82,6 +83,7 @@ fn a_finaliser_may_bring_its_object_back_and_allocate() {
                 mutator.collect();
                 let object = get(&mutator, root);
                 assert_eq!(mutator.raw_word(object, 2).load(Ordering::Relaxed), 42);
+                assert_eq!(mutator.identity_hash(object), hash, "it is the same object");
                 assert_eq!(heap.finalisable(), 0, "it is reachable, and was not registered again");
                 mutator.register_finaliser(object, 7);
                 mutator.truncate_roots(base);

@@ -71,6 +71,8 @@ impl<M: ObjectModel> Collector<M> {
             references.clear_discovered(space);
             references.discovered.ephemerons.clear();
         }
+        // What has been brought back is the same object as before.
+        references.identities.forget_dead(|value| space.is_live(value));
     }
 
     /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned.

@@ -441,9 +441,11 @@ mod tests {
         fn every_live_word_goes_where_its_page_takes_it_from(
             objects in stretches(),
             packing in prop_oneof![Just(Packing::Islands), Just(Packing::Tight)],
+            page_bytes in prop_oneof![Just(4096usize), Just(16384)],
             fixes in proptest::collection::vec((0usize..2000, any::<bool>()), 0..6),
         ) {
-            let geometry = Geometry::new(1 << 30, 600, 4096);
+            let geometry = Geometry::new(1 << 30, 600, page_bytes);
+            let page_words = geometry.page_words_u32();
             let live = LiveBitmap::new(geometry.words).unwrap();
             let straddles = StraddleTable::new(geometry.pages).unwrap();
             let table = OffsetTable::new(geometry).unwrap();
@@ -464,7 +466,7 @@ mod tests {
                     fixed_objects.insert(start, if pinned { Fix::Pinned } else { Fix::Whole });
                 }
             }
-            let pages = |start: u32, words: u32| start / 512..(start + words - 1) / 512 + 1;
+            let pages = |start: u32, words: u32| start / page_words..(start + words - 1) / page_words + 1;
             let runs = placed.iter().filter_map(|&(start, words)| {
                 Some((pages(start, words), *fixed_objects.get(&start)?))
             });
@@ -484,7 +486,7 @@ mod tests {
                 prop_assert!(to <= start, "{} moved up to {}", start, to);
                 match fixed_objects.get(&start) {
                     Some(Fix::Pinned) => prop_assert_eq!(to, start),
-                    Some(Fix::Whole) => prop_assert_eq!((start - to) % 512, 0),
+                    Some(Fix::Whole) => prop_assert_eq!((start - to) % page_words, 0),
                     None => {}
                 }
                 prop_assert!(to >= last_end, "{} overlaps its predecessor", start);
@@ -496,7 +498,7 @@ mod tests {
             }
             prop_assert!(last_end <= summary.words);
             prop_assert_eq!(summary.live_words, expected.len() as u64);
-            prop_assert_eq!(summary.compact, summary.words.div_ceil(512));
+            prop_assert_eq!(summary.compact, summary.words.div_ceil(page_words));
 
             // What each page takes, word by word, is what goes there.
             let is_live = |word: u32| live.next_live(word, word + 1).is_some();
@@ -507,7 +509,7 @@ mod tests {
                     PageSource::Whole(from) => {
                         prop_assert!(table.moves_whole(geometry, from));
                         let from = geometry.page_start(from);
-                        taken.extend((0..512).filter(|word| is_live(from + word)).map(|word| (start + word, from + word)));
+                        taken.extend((0..page_words).filter(|word| is_live(from + word)).map(|word| (start + word, from + word)));
                     }
                     PageSource::Packed(PackedPage { first, packed, tail }) => {
                         let mut word = first.0;
@@ -521,7 +523,7 @@ mod tests {
                                 panic!("a tail comes before an island");
                             };
                             let island = geometry.page_start(next);
-                            taken.extend((0..tail).map(|word| (start + 512 - tail + word, island - tail + word)));
+                            taken.extend((0..tail).map(|word| (start + page_words - tail + word, island - tail + word)));
                         }
                     }
                 }

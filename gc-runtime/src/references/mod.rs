@@ -67,7 +67,6 @@ impl References {
     pub(crate) fn clear<M: ObjectModel>(&self, space: &MovingSpace<M>) {
         self.clear_discovered(space);
         self.weak_roots.clear_dead(|value| space.is_live(value));
-        self.identities.forget_dead(|value| space.is_live(value));
         self.discovered.ephemerons.clear();
         self.clearing.store(false, Ordering::Release);
     }
