@@ -180,7 +180,9 @@ impl<'h> Player<'h> {
                     "{error}"
                 );
                 if self.alone && !self.limit_moves {
-                    let needed = self.live_bytes() + 2 * shape.words() as usize * 8 + (2 << 20);
+                    let needed = self.live_bytes()
+                        + 2 * usize::try_from(shape.words()).unwrap() * 8
+                        + (2 << 20);
                     assert!(needed > LIMIT_MIB << 20, "{error}, and {needed} bytes are needed");
                 }
             }
