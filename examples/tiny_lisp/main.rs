@@ -15,6 +15,7 @@ mod print;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use gc_runtime::{HeapBuilder, Transport, TransportChoice, Zeal};
@@ -41,8 +42,17 @@ struct Arguments {
     program: PathBuf,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tiny-lisp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(&arguments.program)?;
     let heap = HeapBuilder::new(Objects)
         .limit_bytes(arguments.limit_mib << 20)

@@ -15,7 +15,7 @@ use crate::forward::Forwarding;
 /// A thread's own roots ([`Heap::attach_with`](crate::Heap::attach_with)) are visited at its
 /// safepoints, by itself or, while it is [blocking](crate::Mutator::blocking), by the collector; in
 /// between they are the thread's to change without a barrier. Roots of the whole heap
-/// ([`Heap::add_roots`](crate::Heap::add_roots)) are read beside running mutators, so that they are
+/// ([`Mutator::add_roots`](crate::Mutator::add_roots)) are read beside running mutators, so that they are
 /// written with [`Mutator::write_slot`](crate::Mutator::write_slot); they are rewritten in the flip
 /// pause, which is as long as there are such roots.
 ///

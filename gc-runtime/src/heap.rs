@@ -15,7 +15,7 @@ use crate::model::ObjectModel;
 use crate::mutator::Mutator;
 use crate::options::Transport;
 use crate::record::Records;
-use crate::roots::{AddedRoots, GlobalRoot};
+use crate::roots::GlobalRoot;
 use crate::snapshot::{Snapshot, WalkedObject};
 use crate::stats::HeapStats;
 use crate::verify::{Check, CheckResult, GraphDigest, VerifyReport};
@@ -216,13 +216,12 @@ impl<M: ObjectModel> Heap<M> {
     /// # Errors
     ///
     /// As [`attach`](Self::attach).
+    ///
+    /// # Panics
+    ///
+    /// If the roots hold references already: nobody keeps them from going stale before.
     pub fn attach_with(&self, roots: Arc<dyn Roots>) -> Result<Mutator<M>, AttachError> {
         Mutator::attach(self, Some(roots))
-    }
-
-    /// Makes roots in the embedder's memory belong to the heap, until the answer is dropped.
-    pub fn add_roots(&self, roots: Arc<dyn Roots>) -> AddedRoots {
-        self.core().globals.add_table(roots)
     }
 
     /// How many objects wait for [`Mutator::next_finalisable`].

@@ -1,4 +1,4 @@
-//! A thread that runs the program: allocation, safepoints, roots.
+//! A thread that runs the program: allocation, safepoints, the write barrier.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,17 +9,16 @@ use uffd_move::AltStack;
 
 use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
 use crate::core::HeapCore;
-use crate::embedder_roots::Roots;
+use crate::embedder_roots::{RootVisitor, Roots};
 use crate::error::{AttachError, OomCause, OutOfMemory};
 use crate::event::{CycleReason, Event};
 use crate::heap::Heap;
 use crate::layout::MIN_OBJECT_WORDS;
-use crate::local::{Local, RootIndex};
+use crate::local::Local;
 use crate::mark::barrier::BarrierMode;
 use crate::model::ObjectModel;
 use crate::raw::words;
 use crate::record::Records;
-use crate::roots::GlobalRoot;
 use crate::safepoint::MutatorCore;
 use crate::space::allocation::{BUFFER_PAGES, Grant};
 
@@ -68,6 +67,13 @@ impl<M: ObjectModel> Mutator<M> {
             None => {}
         }
         let no_memory = |error: std::io::Error| AttachError::NoMemory { reason: error.to_string() };
+        if let Some(roots) = &roots {
+            let mut values = Vec::new();
+            roots.visit(&mut RootVisitor::collect(&mut values));
+            let geometry = core.space.geometry;
+            let holds = values.into_iter().any(|value| geometry.word_of(value).is_some());
+            assert!(!holds, "a thread's roots hold references before it is attached");
+        }
         let stack = AltStack::ensure(SIGNAL_STACK_BYTES).map_err(no_memory)?;
         let mut mutators = core.safepoints.mutators();
         let mode = core.barrier_mode.load(Ordering::Acquire);
@@ -78,7 +84,7 @@ impl<M: ObjectModel> Mutator<M> {
         Ok(Self { core: mutator, heap: heap.clone(), _stack: stack, not_send: PhantomData })
     }
 
-    fn shared(&self) -> &HeapCore<M> {
+    pub(crate) fn shared(&self) -> &HeapCore<M> {
         self.heap.core()
     }
 
@@ -295,107 +301,18 @@ impl<M: ObjectModel> Mutator<M> {
         error
     }
 
-    /// How many roots this mutator has.
-    #[must_use]
-    pub fn root_count(&self) -> usize {
-        self.core.roots.len() as usize
-    }
-
-    /// Drops all roots but the first `len`.
-    pub fn truncate_roots(&self, len: usize) {
-        self.core.roots.truncate(u32::try_from(len).unwrap_or(u32::MAX));
-    }
-
-    /// Pushes a root.
-    ///
-    /// # Panics
-    ///
-    /// If there are 2^20 roots already.
-    pub fn push_root(&self, value: Option<Local<'_>>) -> RootIndex {
-        RootIndex(self.core.roots.push(address_of(value)))
-    }
-
-    /// The object a root refers to; `None` for null.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such root any more.
-    #[must_use]
-    #[inline]
-    pub fn root(&self, root: RootIndex) -> Option<Local<'_>> {
-        Local::from_value(self.core.roots.slot(root.0).load(Ordering::Relaxed))
-    }
-
-    /// Makes a root refer to another object, or to none.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such root any more.
-    #[inline]
-    pub fn set_root(&self, root: RootIndex, value: Option<Local<'_>>) {
-        self.core.roots.slot(root.0).store(address_of(value), Ordering::Relaxed);
-    }
-
-    /// Pushes a root that holds a slot's value: a reference, or any value that is none, such as a
-    /// tagged integer.
-    ///
-    /// # Panics
-    ///
-    /// If there are 2^20 roots already.
-    #[inline]
-    pub fn push_value(&self, value: u64) -> RootIndex {
-        RootIndex(self.core.roots.push(value))
-    }
-
-    /// What a root holds, as a slot's value.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such root any more.
-    #[must_use]
-    #[inline]
-    pub fn root_value(&self, root: RootIndex) -> u64 {
-        self.core.roots.slot(root.0).load(Ordering::Relaxed)
-    }
-
-    /// Makes a root hold a slot's value.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such root any more.
-    #[inline]
-    pub fn set_root_value(&self, root: RootIndex, value: u64) {
-        self.core.roots.slot(root.0).store(value, Ordering::Relaxed);
-    }
-
-    /// The object a global root refers to.
-    ///
-    /// # Panics
-    ///
-    /// If the root is another heap's.
-    #[must_use]
-    pub fn global(&self, root: &GlobalRoot) -> Option<Local<'_>> {
-        assert!(root.belongs_to(&self.shared().globals), "a global root of another heap");
-        Local::from_value(root.slot().load(Ordering::Acquire))
-    }
-
-    /// Makes a global root refer to another object, or to none.
-    ///
-    /// # Panics
-    ///
-    /// If the root is another heap's.
-    pub fn set_global(&self, root: &GlobalRoot, value: Option<Local<'_>>) {
-        assert!(root.belongs_to(&self.shared().globals), "a global root of another heap");
-        let value = address_of(value);
-        self.before_store(root.slot(), value);
-        root.slot().store(value, Ordering::Release);
-    }
-
     /// The write barrier: to be called before `slot` is overwritten with `new`.
     #[inline(always)]
     pub(crate) fn before_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
         if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
             self.log_store(slot, new);
+        }
+    }
+
+    /// Tells a marking that is under way of an object that it might not find by itself.
+    pub(crate) fn log_if_marking(&self, value: u64) {
+        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+            self.core.log.log(value, &self.shared().logged);
         }
     }
 

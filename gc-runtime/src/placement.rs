@@ -12,6 +12,7 @@ use crate::mutator::Mutator;
 impl<M: ObjectModel> Mutator<M> {
     /// Keeps an object alive and at its address until the answer is dropped.
     pub fn pin(&self, object: Local<'_>) -> Pin {
+        self.log_if_marking(object.object().address());
         Pin::new(&self.heap.core().fixed.pins, object.object())
     }
 
@@ -37,6 +38,7 @@ impl<M: ObjectModel> Mutator<M> {
     pub fn lend(&self, object: Local<'_>) -> LentBytes {
         let words = self.raw_words(object);
         let bytes = size_of_val(words);
+        self.log_if_marking(object.object().address());
         // Nothing is set aside from here on; what is missing now comes with a touch.
         let lent = LentBytes::new(&self.heap.core().fixed.pins, object.object(), bytes);
         let page_words = self.heap.core().space.geometry.page_words();

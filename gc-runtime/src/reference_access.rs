@@ -101,9 +101,7 @@ impl<M: ObjectModel> Mutator<M> {
     pub fn ephemeron<'m>(&'m self, object: Local<'m>, word: u32) -> Option<(Local<'m>, u64)> {
         let key = self.read_weak(object, word)?;
         let value = self.read(object, word + 1);
-        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
-            self.core.log.log(value, &self.heap.core().logged);
-        }
+        self.log_if_marking(value);
         Some((key, value))
     }
 
@@ -143,9 +141,7 @@ impl<M: ObjectModel> Mutator<M> {
         let core = self.heap.core();
         let forward = |address| core.space.forwarding().forward_value(address);
         let entry = core.references.finalisers.take(forward)?;
-        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
-            self.core.log.log(entry.address, &core.logged);
-        }
+        self.log_if_marking(entry.address);
         let object = Local::from_value(entry.address)?;
         Some(Finalisable { object, tag: entry.tag })
     }

@@ -84,7 +84,7 @@ fn roots_of_the_whole_heap_are_written_by_all_threads_while_cycles_run() {
         || Shapes,
         |heap| {
             let table = Frame::new(500);
-            let added = heap.add_roots(table.clone());
+            let added = heap.attach().unwrap().add_roots(table.clone());
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 let finish = Finish(&done);

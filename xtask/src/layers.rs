@@ -65,6 +65,7 @@ const TABLE: &[Layers] = &[
                 "heap",
                 "builder",
                 "mutator",
+                "root_access",
                 "object_access",
                 "record_access",
                 "reference_access",

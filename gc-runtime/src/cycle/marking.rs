@@ -63,13 +63,14 @@ impl<M: ObjectModel> Collector<M> {
     fn process_references(&self) {
         let (space, references) = (&*self.core.space, &self.core.references);
         references.clear(space);
-        let dead = references.finalisers.queue_dead(|value| space.is_live(value));
+        let dead = references.finalisers.take_dead(|value| space.is_live(value));
         if !dead.is_empty() {
-            self.core.logged.push(dead);
+            self.core.logged.push(dead.iter().map(|entry| entry.address).collect());
             self.trace();
             // Weak slots of what has been brought back.
             references.clear_discovered(space);
             references.discovered.ephemerons.clear();
+            references.finalisers.enqueue(dead);
         }
         // What has been brought back is the same object as before.
         references.identities.forget_dead(|value| space.is_live(value));
@@ -92,6 +93,9 @@ impl<M: ObjectModel> Collector<M> {
         Safepoints::ask_all(&mutators, Request::START_LOGGING);
         core.safepoints.wait_for(&mutators, Request::START_LOGGING, act(Request::START_LOGGING));
 
+        // Before anybody's roots are scanned: what is pinned from here on is logged, and who takes an
+        // object out of a pin has it in a root when that is scanned.
+        core.logged.push(core.fixed.pins.roots());
         let cursor = core.space.allocation.lock();
         // Under the cursor's lock: a mutator that takes pages from here on has been asked to scan,
         // and scans before it takes them.
@@ -100,7 +104,6 @@ impl<M: ObjectModel> Collector<M> {
         drop(cursor);
         core.logged.push(core.globals.collect());
         core.logged.push(core.references.finalisers.roots());
-        core.logged.push(core.fixed.pins.roots());
         core.safepoints.wait_for(&mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
     }
 

@@ -49,17 +49,23 @@ impl Finalisers {
         self.lock().ready.iter().map(|entry| entry.address).collect()
     }
 
-    /// Moves registered objects that are not live to the queue, the last registered first; their
-    /// addresses. The lock is not held while all are looked at.
-    pub(crate) fn queue_dead(&self, is_live: impl Fn(u64) -> bool) -> Vec<u64> {
+    /// Takes out the registered objects that are not live, the last registered first. The lock is
+    /// not held while all are looked at.
+    pub(crate) fn take_dead(&self, is_live: impl Fn(u64) -> bool) -> Vec<Entry> {
         let all = std::mem::take(&mut self.lock().registered);
-        let (mut live, dead): (Vec<_>, Vec<_>) =
+        let (mut live, mut dead): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|entry| is_live(entry.address));
         let mut state = self.lock();
         live.append(&mut state.registered);
         state.registered = live;
-        state.ready.extend(dead.iter().rev());
-        dead.into_iter().map(|entry| entry.address).collect()
+        dead.reverse();
+        dead
+    }
+
+    /// Puts objects into the queue. They and all they refer to are live by now: from here on
+    /// mutators get at them.
+    pub(crate) fn enqueue(&self, entries: Vec<Entry>) {
+        self.lock().ready.extend(entries);
     }
 
     /// Takes the first of the queue. `forwarding` is the last flip's.
@@ -108,8 +114,8 @@ mod tests {
         for tag in 1..=6 {
             finalisers.register(Entry { address: tag * 8, tag });
         }
-        assert_eq!(finalisers.queue_dead(|address| address > 24), [8, 16, 24]);
-        assert!(finalisers.queue_dead(|address| address > 24).is_empty());
+        finalisers.enqueue(finalisers.take_dead(|address| address > 24));
+        assert!(finalisers.take_dead(|address| address > 24).is_empty());
         finalisers.set_aside();
         finalisers.register(Entry { address: 800, tag: 7 });
         let order: Vec<_> = std::iter::from_fn(|| finalisers.take(|address| address + 1)).collect();
