@@ -70,7 +70,7 @@ public final class Trees {
             double[] numbers = new double[array];
             for (int i = 0; i < array; i++) numbers[i] = 1.0 / (i + 1);
             for (int d = 4; d <= 16; d += 2) {
-                int times = (2 << 18) / ((2 << d) - 1) * 2;
+                int times = ((2 << 18) / ((2 << d) - 1) * 2) << Math.max(0, depth - 21);
                 for (int i = 0; i < times; i++) {
                     Node tree = node(null, null);
                     topDown(d, tree);

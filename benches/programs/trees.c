@@ -128,7 +128,7 @@ static uint64_t sum(const Node *n)
 
 static uint64_t gcbench(int depth)
 {
-    enum { ARRAY = 500000, LEAST = 4, MOST = 16 };
+    enum { ARRAY = 500000, LEAST = 4, MOST = 16, GROWS_FROM = 21 };
     uint64_t result = 0;
     Node *long_lived = node(NULL, NULL);
     top_down(depth, long_lived);
@@ -136,7 +136,7 @@ static uint64_t gcbench(int depth)
     for (int i = 0; i < ARRAY; i++)
         array[i] = 1.0 / (i + 1);
     for (int d = LEAST; d <= MOST; d += 2) {
-        int times = (2 << 18) / ((2 << d) - 1) * 2;
+        int times = ((2 << 18) / ((2 << d) - 1) * 2) << (depth > GROWS_FROM ? depth - GROWS_FROM : 0);
         for (int i = 0; i < times; i++) {
             Node *tree = node(NULL, NULL);
             top_down(d, tree);

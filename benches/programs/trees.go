@@ -110,6 +110,9 @@ func (r *run) gcbench(depth int) uint64 {
 	}
 	for d := 4; d <= 16; d += 2 {
 		times := (2 << 18) / ((2 << d) - 1) * 2
+		if depth > 21 {
+			times <<= depth - 21
+		}
 		for i := 0; i < times; i++ {
 			tree := r.node(nil, nil)
 			r.topDown(d, tree)

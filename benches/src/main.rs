@@ -4,9 +4,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use benches::claim::Claim;
 use benches::error::chain;
 use benches::questions::{self, Question, Scale, Settings};
-use benches::report::{Report, ReportFile};
+use benches::report::{Answer, Report, ReportFile};
 use benches::trees;
 use clap::Parser;
 
@@ -74,13 +75,17 @@ fn main() -> ExitCode {
     };
     let scale = if arguments.smoke { Scale::Smoke } else { Scale::Full };
     let settings = Settings { scale, rounds: arguments.rounds };
-    let asked = match arguments.from.is_empty() {
-        true => ask(&chosen, &settings, files),
-        false => Report::kept(&arguments.from)
-            .map_err(Into::into)
-            .and_then(|report| files.finish(report)),
-    };
-    match asked {
+    if !arguments.from.is_empty() {
+        let drawn = Report::kept(&arguments.from).map_err(Into::into);
+        return match drawn.and_then(|report| files.finish(report)) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench: {}", chain(error.as_ref()));
+                ExitCode::from(NOT_UNDERSTOOD)
+            }
+        };
+    }
+    match ask(&chosen, &settings, files) {
         Ok(report) if report.holds() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -105,7 +110,17 @@ fn ask(chosen: &[Question], settings: &Settings, files: Files) -> Result<Report,
     println!("commit: {}", report.commit);
     for question in chosen {
         println!("\n== {}: {}", question.name, question.asks);
-        let answer = (question.run)(settings)?;
+        let answer = match (question.run)(settings) {
+            Ok(answer) => answer,
+            Err(error) => {
+                // The others are still worth asking. A question without an answer claims nothing.
+                let why = chain(&error);
+                eprintln!("bench: {}: {why}", question.name);
+                let name = format!("{}: an answer", question.name);
+                let claims = vec![Claim::unmeasured(&name, 0.0, &why)];
+                Answer { claims, ..Answer::default() }
+            }
+        };
         for line in &answer.summary {
             println!("{line}");
         }

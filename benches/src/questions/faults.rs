@@ -80,14 +80,10 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
     let least = bare.iter().flatten().copied().min().unwrap_or(0);
     let mut medians = Vec::new();
     for ((kind, name), turns) in Kind::ALL.into_iter().zip(&yields) {
-        let faults: Vec<Vec<u64>> = match kind {
-            // A read that takes less than any fault can is none.
-            Kind::Heap => {
-                turns.iter().map(|turn| turn.iter().copied().filter(|ns| *ns >= least).collect())
-            }
-            .collect(),
-            _ => turns.clone(),
-        };
+        // A read of the heap that takes less than any bare fault is none.
+        let shortest = if kind == Kind::Heap { least } else { 0 };
+        let of_turn = |turn: &Vec<u64>| turn.iter().copied().filter(|ns| *ns >= shortest).collect();
+        let faults: Vec<Vec<u64>> = turns.iter().map(of_turn).collect();
         for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             let values = faults.iter().filter_map(|turn| quantile(turn, q)).collect();
             let series = Series::new(format!("{name}: {label} of a turn"), "us", values);

@@ -6,6 +6,9 @@ use crate::error::BenchError;
 /// Doubles that stay alive beside the long-lived tree of `gcbench`.
 pub(super) const ARRAY: u32 = 500_000;
 
+/// From this depth on `gcbench` makes more short-lived trees, so that there are cycles.
+const GROWS_FROM: u32 = 21;
+
 /// The programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Program {
@@ -73,8 +76,9 @@ fn gcbench<T: Trees>(trees: &mut T, depth: u32) -> Result<u64, BenchError> {
     let mut result = 0;
     trees.keep_array(ARRAY)?;
     let long_lived = trees.top_down(depth)?;
+    let growth = depth.saturating_sub(GROWS_FROM);
     for depth in (4..=16).step_by(2) {
-        let times = (2 << 18) / ((2 << depth) - 1) * 2;
+        let times = ((2 << 18) / ((2 << depth) - 1) * 2) << growth;
         for _ in 0..times {
             let tree = trees.top_down(depth)?;
             result += trees.top(&tree);
