@@ -71,6 +71,8 @@ pub fn compare(
                 Outcome::Failed(why) => runs.failure = Some(why),
             }
         }
+        // A long comparison shows what it has so far.
+        eprintln!("{question}: {}", runs.row());
         all.push(runs);
     }
     Ok(all)
