@@ -24,6 +24,7 @@ impl Value {
         (self.0 & 1 == 1).then_some(self.0.cast_signed() >> 1)
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "the host's truth becomes the language's")]
     pub(crate) fn truth(is: bool) -> Self {
         if is { Self::TRUE } else { Self::FALSE }
     }

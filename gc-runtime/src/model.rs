@@ -48,7 +48,7 @@ impl Header {
 /// page the object starts on, which may be in a signal handler: these functions do not allocate,
 /// take no lock and do not panic. It never visits an object that was not marked.
 ///
-/// A wrong answer garbles the language's data. It cannot break Rust's memory safety: the heap's
+/// A wrong answer garbles the language's data. It cannot break what Rust promises, since the heap's
 /// words are only ever accessed as atomics inside the heap's bounds. A panic breaks the heap
 /// ([`AttachError::Broken`](crate::AttachError::Broken)); while pages are missing it ends the
 /// process with a message.

@@ -29,7 +29,7 @@ impl ObjectModel for Fused {
             self.fuse.store(SAFE, Ordering::Relaxed);
             panic!("the object model panics, as the test wants");
         }
-        let words = u32::try_from(header.first() & 0xffff).unwrap();
+        let words = u32::try_from(header.first() & 0xffff).expect("16 bits");
         ObjectLayout::range(words, 1, words - 1)
     }
 }
@@ -82,7 +82,7 @@ impl ObjectModel for Armed {
         let fuse = FUSE.get();
         FUSE.set(fuse.saturating_sub(1));
         assert!(fuse != 1, "the object model panics, as the test wants");
-        ObjectLayout::leaf(u32::try_from(header.first() & 0xffff).unwrap())
+        ObjectLayout::leaf(u32::try_from(header.first() & 0xffff).expect("16 bits"))
     }
 }
 

@@ -135,7 +135,7 @@ fn pins_come_and_go_while_cycles_run() {
                             pinned.push((seed, mutator.pin(object)));
                             mutator.truncate_roots(0);
                             if pinned.len() > 20 {
-                                let at = random.below(20) as usize;
+                                let at = random.words_below(20) as usize;
                                 let (seed, pin) = pinned.swap_remove(at);
                                 check(&mutator, mutator.local(pin.object()).unwrap(), seed);
                             }
@@ -208,16 +208,23 @@ fn an_alignment_of_more_than_a_page_is_refused() {
 
 /// read(2) and write(2) on memory that is only known by its address.
 #[allow(unsafe_code, reason = "a system call on the heap's memory is what is tested")]
-fn transfer(file: &File, address: usize, bytes: usize, write: bool) -> isize {
+fn transfer(file: &File, address: usize, bytes: usize, direction: Direction) -> usize {
     let pointer = std::ptr::with_exposed_provenance_mut::<libc::c_void>(address);
-    // SAFETY: the range lies inside an object that is lent to the kernel, which all threads only
-    // access as atomics.
-    unsafe {
-        match write {
-            true => libc::write(file.as_raw_fd(), pointer, bytes),
-            false => libc::read(file.as_raw_fd(), pointer, bytes),
-        }
-    }
+    let done = match direction {
+        // SAFETY: the range lies inside an object that is lent to the kernel, which all threads
+        // only access as atomics.
+        Direction::Out => unsafe { libc::write(file.as_raw_fd(), pointer, bytes) },
+        // SAFETY: as above.
+        Direction::In => unsafe { libc::read(file.as_raw_fd(), pointer, bytes) },
+    };
+    let error = std::io::Error::last_os_error();
+    usize::try_from(done).unwrap_or_else(|_| panic!("{direction:?}: {error}"))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    Out,
+    In,
 }
 
 #[test]
@@ -248,9 +255,9 @@ fn system_calls_on_lent_bytes_succeed_in_any_phase_of_a_cycle() {
                         let shared = &file;
                         let done = mutator.blocking(|| {
                             std::thread::yield_now();
-                            transfer(shared, address, bytes, true)
+                            transfer(shared, address, bytes, Direction::Out)
                         });
-                        assert_eq!(done, bytes as isize, "{}", std::io::Error::last_os_error());
+                        assert_eq!(done, bytes);
                         drop(lent);
                         // Back into another object.
                         let copy = make(&mut mutator, Shape::Leaf { words: WORDS });
@@ -259,8 +266,9 @@ fn system_calls_on_lent_bytes_succeed_in_any_phase_of_a_cycle() {
                         let lent = mutator.lend(get(&mutator, copy));
                         let address = lent.address() + 8;
                         let shared = &file;
-                        let done = mutator.blocking(|| transfer(shared, address, bytes, false));
-                        assert_eq!(done, bytes as isize, "{}", std::io::Error::last_os_error());
+                        let done =
+                            mutator.blocking(|| transfer(shared, address, bytes, Direction::In));
+                        assert_eq!(done, bytes);
                         drop(lent);
                         check(&mutator, get(&mutator, copy), seed);
                         mutator.truncate_roots(0);

@@ -36,12 +36,12 @@ struct Tree {
 struct Token {}
 
 fn tree<'s>(scope: &mut Scope<'s>, depth: u64) -> Handle<'s, Tree> {
-    let root = scope.alloc::<Tree>().unwrap();
-    scope.write(scope.get(root).unwrap(), Tree::DEPTH, depth);
+    let root = scope.alloc::<Tree>().expect("room for a tree");
+    scope.write(scope.get(root).expect("just made"), Tree::DEPTH, depth);
     if depth > 0 {
         scope.scope(|inner| {
             let (left, right) = (tree(inner, depth - 1), tree(inner, depth - 1));
-            let node = inner.get(root).unwrap();
+            let node = inner.get(root).expect("kept by its handle");
             inner.write(node, Tree::LEFT, inner.get(left));
             inner.write(node, Tree::RIGHT, inner.get(right));
         });

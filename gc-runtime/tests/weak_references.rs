@@ -88,7 +88,7 @@ fn weak_roots_follow_their_objects_and_keep_none_alive() {
             for _ in 0..5 {
                 for _ in 0..300 {
                     let (_, root, weak) =
-                        kept.swap_remove(random.below(kept.len() as u64) as usize);
+                        kept.swap_remove(random.words_below(kept.len() as u64) as usize);
                     mutator.set_root(root, None);
                     dead.push(weak);
                 }

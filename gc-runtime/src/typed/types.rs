@@ -104,18 +104,15 @@ pub(crate) fn header(kind: u32, element: u32, rest: u32, len: u32) -> Header {
     )
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "fields of the header word")]
 pub(crate) fn kind_of(header: Header) -> u32 {
     (header.first() >> KIND_SHIFT) as u32 & 0xfff
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "fields of the header word")]
 pub(crate) fn element_of(header: Header) -> u32 {
     (header.first() >> ELEMENT_SHIFT) as u32 & 0xfff
 }
 
 /// How many bytes of the last word are not the object's.
-#[expect(clippy::cast_possible_truncation, reason = "fields of the header word")]
 pub(crate) fn rest_of(header: Header) -> u32 {
     (header.first() >> REST_SHIFT) as u32 & 0xf
 }

@@ -75,7 +75,7 @@ pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)
         }
     }
     eprintln!("-- floor");
-    test(builder().transport(TransportChoice::Floor).build().unwrap());
+    test(builder().transport(TransportChoice::Floor).build().expect("the floor needs nothing"));
 }
 
 /// A shape from 16 bytes to `max_words`, small ones more often.

@@ -50,8 +50,8 @@ impl Shape {
 
     pub fn of(header: Header) -> Self {
         let word = header.first();
-        let a = u32::try_from(word >> 32 & 0x0fff_ffff).unwrap();
-        let b = u32::try_from(word & 0xffff_ffff).unwrap();
+        let a = u32::try_from(word >> 32 & 0x0fff_ffff).expect("28 bits");
+        let b = u32::try_from(word & 0xffff_ffff).expect("32 bits");
         match word >> 60 & 7 {
             0 => Self::Leaf { words: b },
             1 => Self::Plain { slots: a, data: b },
@@ -90,7 +90,7 @@ impl ObjectModel for Shapes {
     }
 
     fn visit_slots(&self, slots: u64, window: Range<u32>, visit: &mut dyn FnMut(u32)) {
-        let end = 1 + 2 * u32::try_from(slots).unwrap();
+        let end = 1 + 2 * u32::try_from(slots).expect("a small number");
         // Not before the window: the slots of a huge object are visited page by page.
         let first = window.start.max(1);
         let first = first + (first + 1) % 2;
