@@ -112,7 +112,7 @@ fn roots_of_the_whole_heap_are_written_by_all_threads_while_cycles_run() {
                         }
                     });
                 }
-                for _ in 0..20 {
+                for _ in 0..8 {
                     heap.collect();
                 }
                 drop(finish);
@@ -229,7 +229,7 @@ fn code_that_uses_the_published_words_alone_allocates_stores_and_polls() {
                     eprintln!("{fast} objects by compiled code, {slow} by the heap");
                     assert!(fast > 10 * slow);
                 });
-                for _ in 0..20 {
+                for _ in 0..8 {
                     heap.collect();
                 }
                 drop(finish);

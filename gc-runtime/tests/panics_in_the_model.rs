@@ -119,13 +119,15 @@ fn a_panic_at_a_mutators_safepoint_breaks_the_heap_and_reaches_the_mutator() {
     }
 }
 
-/// A root table whose visit panics.
-#[derive(Debug)]
-struct BadRoots;
+/// A root table whose visit panics from some time on.
+#[derive(Debug, Default)]
+struct BadRoots {
+    bad: AtomicBool,
+}
 
 impl Roots for BadRoots {
     fn visit(&self, _: &mut RootVisitor<'_>) {
-        panic!("the roots panic, as the test wants");
+        assert!(!self.bad.load(Ordering::Relaxed), "the roots panic, as the test wants");
     }
 }
 
@@ -134,7 +136,9 @@ fn a_panic_in_the_roots_of_a_blocked_thread_breaks_the_heap_and_lets_the_thread_
     for (transport, delivery) in all_ways() {
         let builder = HeapBuilder::new(Armed).limit_bytes(16 << 20);
         let Some(heap) = build_of(builder, transport, delivery) else { continue };
-        let mut mutator = heap.attach_with(Arc::new(BadRoots)).unwrap();
+        let roots = Arc::new(BadRoots::default());
+        let mut mutator = heap.attach_with(Arc::clone(&roots) as Arc<dyn Roots>).unwrap();
+        roots.bad.store(true, Ordering::Relaxed);
         mutator.blocking(|| heap.collect());
         assert_eq!(heap.attach().map(|_| ()).unwrap_err(), AttachError::Broken);
     }
