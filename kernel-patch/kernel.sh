@@ -242,6 +242,8 @@ guest() {
 	compile "$root/init" "$here"/guest/init.c || return 1
 	if [ -n "$2" ]; then
 		cp -r "$2/." "$root/tests/"
+		# The one program of others that they call
+		echo 'int main(void) { return 0; }' | gcc -static -o "$root/tests/true" -x c - || return 1
 	else
 		compile "$root/tests/answers" "$here"/guest/answers/*.c "$here"/guest/ktap.c || return 1
 		compile "$root/tests/races" "$here"/guest/races/*.c "$here"/guest/ktap.c || return 1

@@ -85,6 +85,25 @@ static void swapped_rest(void)
 	need(!swapoff(dev), "swapoff: %s", strerror(errno));
 }
 
+/* Reclaim finds a page by its index: it must be that of the new address. */
+static void moved_then_out(void)
+{
+	const size_t n = 100;
+	int fd = new_uffd(0), err;
+	char *d = small(HUGE), *s = small(HUGE);
+	const char *dev;
+	size_t out;
+
+	arm(fd, d, HUGE);
+	stamp_range(s, n * PAGE, 1);
+	need(move_all(fd, d + 7 * PAGE, s, n * PAGE, 0, &err) == n * PAGE, "%s", errno_name(err));
+	dev = swap_on_zram();
+	out = page_out(d + 7 * PAGE, n * PAGE);
+	check(out > n / 2, "only %zu of %zu swapped out", out, n);
+	check(range_stamped(d + 7 * PAGE, n * PAGE, 1), "contents");
+	need(!swapoff(dev), "swapoff: %s", strerror(errno));
+}
+
 static void swap_off_after_move(void)
 {
 	int fd = new_uffd(0), err;
@@ -105,5 +124,6 @@ FAMILY(answers_swap,
 	{ "swapped out to zram", swapped_to_zram, 600 },
 	{ "swapped out, still in the swap cache", swapped_with_cache, 600 },
 	{ "swapped out: shared, present, soft-dirty", swapped_rest },
+	{ "moved pages swap out", moved_then_out },
 	{ "swapoff after a move", swap_off_after_move }
 );

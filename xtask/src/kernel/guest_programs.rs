@@ -25,7 +25,7 @@ const LATER: [(&str, &str); 2] = [
 
 /// Test programs that take many minutes in an emulated machine. What they test in the kernel, the
 /// stress run does too.
-const LONG: [&str; 3] = ["cycle_isomorphism", "exhaustion", "peak_memory"];
+const LONG: [&str; 4] = ["cycle_isomorphism", "exhaustion", "peak_memory", "signals"];
 
 /// How long one program may take in an emulated machine. Seconds.
 const LIMIT: u32 = 900;
