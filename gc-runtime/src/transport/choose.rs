@@ -13,6 +13,7 @@ use crate::transport::PageTransport;
 use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::continuing::Continuing;
 use crate::transport::copying::Copying;
+use crate::transport::file_backed::FileBacked;
 use crate::transport::file_spaces::FileSpaces;
 use crate::transport::in_pause::{InPause, Placing};
 use crate::transport::moving::Moving;
@@ -119,7 +120,7 @@ fn build(
         }
         Transport::Mprotect => {
             let spaces = FileSpaces::new(heap, reserve(c"gc from-space")?, page_bytes);
-            Box::new(Protecting::new(spaces.map_err(map)?, page_bytes))
+            Box::new(FileBacked::new(spaces.map_err(map)?, Protecting::new(page_bytes)))
         }
         Transport::Move | Transport::Copy | Transport::Continue => {
             let from = reserve(c"gc from-space")?;
@@ -143,7 +144,7 @@ fn build(
                 }
                 _ => {
                     let spaces = FileSpaces::new(heap, from, page_bytes).map_err(map)?;
-                    Box::new(Continuing::new(spaces, uffd))
+                    Box::new(FileBacked::new(spaces, Continuing::new(uffd)))
                 }
             }
         }

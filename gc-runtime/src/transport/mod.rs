@@ -10,6 +10,7 @@
 
 pub(crate) mod anon_spaces;
 pub(crate) mod file_spaces;
+pub(crate) mod file_backed;
 pub(crate) mod moving;
 pub(crate) mod copying;
 pub(crate) mod continuing;

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use uffd_move::{Holes, PageAddr, PageRange, Wake, raw};
+use uffd_move::{Holes, OpError, Outcome, PageAddr, PageRange, Wake, raw};
 
 use crate::outcome::{refused, report, uffd_move_outcome};
 
@@ -31,6 +31,28 @@ fn flags(flags: u32, allowed: u32) -> Option<(Holes, Wake)> {
     let holes = if has(UFFD_MOVE_SKIP_HOLES) { Holes::Skip } else { Holes::Reject };
     let wake = if has(UFFD_MOVE_WAKE_LATER) { Wake::Later } else { Wake::Now };
     (flags & !allowed == 0).then_some((holes, wake))
+}
+
+/// A request that has a destination only.
+///
+/// # Safety
+///
+/// As for [`report`].
+unsafe fn fill(
+    fd: c_int,
+    dst: *mut c_void,
+    len: usize,
+    modes: u32,
+    outcome: *mut uffd_move_outcome,
+    request: impl FnOnce(BorrowedFd<'static>, PageRange, Wake) -> Result<Outcome, OpError>,
+) -> c_int {
+    let (Some((fd, to)), Some((_, wake))) =
+        (checked(fd, dst, len), flags(modes, UFFD_MOVE_WAKE_LATER))
+    else {
+        return refused(Errno::EINVAL);
+    };
+    // SAFETY: handed on.
+    unsafe { report(request(fd, to, wake), outcome) }
 }
 
 /// Moves the pages at `src` to `dst`.
@@ -73,15 +95,12 @@ pub unsafe extern "C" fn uffd_move_copy(
     modes: u32,
     outcome: *mut uffd_move_outcome,
 ) -> c_int {
-    let (Some((fd, to)), Some((_, wake))) =
-        (checked(fd, dst, len), flags(modes, UFFD_MOVE_WAKE_LATER))
-    else {
-        return refused(Errno::EINVAL);
+    let request = |fd: BorrowedFd<'static>, to, wake| {
+        // SAFETY: the destination is the caller's, and the source readable.
+        unsafe { raw::copy_pages(&fd, to, src.cast(), wake) }
     };
-    // SAFETY: the destination is the caller's, and the source readable.
-    let answer = unsafe { raw::copy_pages(&fd, to, src.cast(), wake) };
     // SAFETY: handed on.
-    unsafe { report(answer, outcome) }
+    unsafe { fill(fd, dst, len, modes, outcome, request) }
 }
 
 /// Maps what the page cache has there.
@@ -97,15 +116,12 @@ pub unsafe extern "C" fn uffd_move_continue(
     modes: u32,
     outcome: *mut uffd_move_outcome,
 ) -> c_int {
-    let (Some((fd, to)), Some((_, wake))) =
-        (checked(fd, dst, len), flags(modes, UFFD_MOVE_WAKE_LATER))
-    else {
-        return refused(Errno::EINVAL);
+    let request = |fd: BorrowedFd<'static>, to, wake| {
+        // SAFETY: the destination is the caller's.
+        unsafe { raw::continue_pages(&fd, to, wake) }
     };
-    // SAFETY: the destination is the caller's.
-    let answer = unsafe { raw::continue_pages(&fd, to, wake) };
     // SAFETY: handed on.
-    unsafe { report(answer, outcome) }
+    unsafe { fill(fd, dst, len, modes, outcome, request) }
 }
 
 /// Fills missing pages with zeros.
@@ -121,15 +137,12 @@ pub unsafe extern "C" fn uffd_move_zero(
     modes: u32,
     outcome: *mut uffd_move_outcome,
 ) -> c_int {
-    let (Some((fd, to)), Some((_, wake))) =
-        (checked(fd, dst, len), flags(modes, UFFD_MOVE_WAKE_LATER))
-    else {
-        return refused(Errno::EINVAL);
+    let request = |fd: BorrowedFd<'static>, to, wake| {
+        // SAFETY: the destination is the caller's.
+        unsafe { raw::zero_pages(&fd, to, wake) }
     };
-    // SAFETY: the destination is the caller's.
-    let answer = unsafe { raw::zero_pages(&fd, to, wake) };
     // SAFETY: handed on.
-    unsafe { report(answer, outcome) }
+    unsafe { fill(fd, dst, len, modes, outcome, request) }
 }
 
 /// Lets the threads run that wait for a page of the range.
