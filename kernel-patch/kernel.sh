@@ -453,10 +453,11 @@ noticed() {
 # mutants/list: bug, kernel, microseconds, what must come of it (caught, survives, or
 # clean: nothing fails and all words after "says" are in the log), the tests
 mutate() {
-	local bug kernel slow must program rest log list=$cache/mutant.list result by bad=0
+	local bug kernel slow must program rest log list result by bad=0
 	printf '%-4s %-9s %s\n' bug result 'the mistake: who noticed' > "$table"
 	while read -r bug kernel slow must program rest <&3; do
 		[ $# -eq 0 ] || case " $* " in *" $bug "*) ;; *) continue ;; esac
+		list=$cache/mutant-$bug.list
 		echo "mutant 400 - RACE_SECONDS=${RACE_SECONDS:-5} /tests/$program ${rest%%#*}" > "$list"
 		log=$cache/logs/mutant-$bug.log
 		result=survived
