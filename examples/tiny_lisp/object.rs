@@ -23,9 +23,10 @@ impl Value {
     pub(crate) fn as_number(self) -> Option<i64> {
         (self.0 & 1 == 1).then_some(self.0.cast_signed() >> 1)
     }
+}
 
-    #[expect(clippy::fn_params_excessive_bools, reason = "the host's truth becomes the language's")]
-    pub(crate) fn truth(is: bool) -> Self {
+impl From<bool> for Value {
+    fn from(is: bool) -> Self {
         if is { Self::TRUE } else { Self::FALSE }
     }
 }

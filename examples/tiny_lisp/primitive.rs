@@ -103,7 +103,7 @@ impl Call<'_> {
             "+" | "-" | "*" | "quotient" | "<" | "=" => {
                 self.arithmetic(self.number(store, 0)?, self.number(store, 1)?)
             }
-            "eq?" => Ok(Value::truth(argument(store, 0) == argument(store, 1))),
+            "eq?" => Ok(Value::from(argument(store, 0) == argument(store, 1))),
             "cons" => Ok(store.cons(self.arguments[0], self.arguments[1])?),
             "car" => Ok(store.slot(self.object(store, 0, Kind::Pair)?, 0)),
             "cdr" => Ok(store.slot(self.object(store, 0, Kind::Pair)?, 1)),
@@ -112,8 +112,8 @@ impl Call<'_> {
                 store.set_slot(self.object(store, 0, Kind::Pair)?, slot, argument(store, 1));
                 Ok(Value::NIL)
             }
-            "pair?" => Ok(Value::truth(store.kind(argument(store, 0)) == Some(Kind::Pair))),
-            "null?" => Ok(Value::truth(argument(store, 0) == Value::NIL)),
+            "pair?" => Ok(Value::from(store.kind(argument(store, 0)) == Some(Kind::Pair))),
+            "null?" => Ok(Value::from(argument(store, 0) == Value::NIL)),
             "make-vector" => {
                 let len = u32::try_from(self.number(store, 0)?).map_err(|_| self.wrong())?;
                 let vector = store.make(Kind::Vector, len)?;
@@ -157,8 +157,8 @@ impl Call<'_> {
             "-" => Value::number(a.wrapping_sub(b)),
             "*" => Value::number(a.wrapping_mul(b)),
             "quotient" if b != 0 => Value::number(a.wrapping_div(b)),
-            "<" => Value::truth(a < b),
-            "=" => Value::truth(a == b),
+            "<" => Value::from(a < b),
+            "=" => Value::from(a == b),
             _ => return Err(self.wrong()),
         })
     }
