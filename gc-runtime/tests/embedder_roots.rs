@@ -93,7 +93,8 @@ fn roots_of_the_whole_heap_are_written_by_all_threads_while_cycles_run() {
                     scope.spawn(move || {
                         let mut mutator = heap.attach().unwrap();
                         let mut made = number;
-                        while !done.load(Ordering::Relaxed) {
+                        // Each slot at least twice, however soon the cycles are over.
+                        while !done.load(Ordering::Relaxed) || made < 2000 {
                             made += 2;
                             let shape = Shape::Plain { slots: 1, data: 2 };
                             let object = mutator.allocate(shape.header()).unwrap();
