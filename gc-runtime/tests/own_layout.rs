@@ -208,6 +208,7 @@ fn arrays_of_references_and_leaf_arrays_larger_than_a_buffer_move() {
             const SLOTS: u32 = 300_000;
             let mut mutator = heap.attach().unwrap();
             litter(&mut mutator, 3000);
+            let hole = make(&mut mutator, Shape::Leaf { words: SLOTS });
             let array = make(&mut mutator, Shape::Plain { slots: SLOTS, data: 0 });
             let bytes = make(&mut mutator, Shape::Leaf { words: SLOTS });
             fill(&mutator, get(&mutator, bytes), 1, 5);
@@ -215,7 +216,10 @@ fn arrays_of_references_and_leaf_arrays_larger_than_a_buffer_move() {
                 let target = if slot % 2 == 0 { array } else { bytes };
                 mutator.write(get(&mutator, array), 1 + slot, value(get(&mutator, target)));
             }
+            // Ends the cycles that began by themselves: the next one finds the hole.
+            mutator.collect();
             let before = (value(get(&mutator, array)), value(get(&mutator, bytes)));
+            mutator.set_root(hole, None);
             mutator.collect();
             let (array, bytes) = (get(&mutator, array), get(&mutator, bytes));
             assert!(value(array) < before.0 && value(bytes) < before.1, "they stayed");
