@@ -11,8 +11,7 @@ use gc_runtime::{
     AttachError, Header, HeapBuilder, ObjectLayout, ObjectModel, OomCause, RootVisitor, Roots,
     VerifyError, Zeal,
 };
-use support::shapes::build_of;
-use support::{Finish, all_ways, in_child, is_child};
+use support::{Finish, all_ways, build, in_child, is_child};
 
 /// Panics at the layout that is asked for when the fuse, counted down by each, is at zero.
 struct Fused {
@@ -44,7 +43,7 @@ fn a_panic_while_marking_breaks_the_heap_and_nothing_else() {
         let fuse = Arc::new(AtomicU32::new(SAFE));
         let model = Fused { fuse: Arc::clone(&fuse) };
         let builder = HeapBuilder::new(model).limit_bytes(16 << 20).zeal(Zeal::default());
-        let Some(heap) = build_of(builder, transport, delivery) else { continue };
+        let Some(heap) = build(builder, transport, delivery) else { continue };
         let mut mutator = heap.attach().unwrap();
         for _ in 0..1000 {
             let object = mutator.allocate(header(9)).unwrap();
@@ -90,7 +89,7 @@ impl ObjectModel for Armed {
 fn a_panic_at_a_mutators_safepoint_breaks_the_heap_and_reaches_the_mutator() {
     for (transport, delivery) in all_ways() {
         let builder = HeapBuilder::new(Armed).limit_bytes(16 << 20);
-        let Some(heap) = build_of(builder, transport, delivery) else { continue };
+        let Some(heap) = build(builder, transport, delivery) else { continue };
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let finish = Finish(&done);
@@ -135,7 +134,7 @@ impl Roots for BadRoots {
 fn a_panic_in_the_roots_of_a_blocked_thread_breaks_the_heap_and_lets_the_thread_go() {
     for (transport, delivery) in all_ways() {
         let builder = HeapBuilder::new(Armed).limit_bytes(16 << 20);
-        let Some(heap) = build_of(builder, transport, delivery) else { continue };
+        let Some(heap) = build(builder, transport, delivery) else { continue };
         let roots = Arc::new(BadRoots::default());
         let mut mutator = heap.attach_with(Arc::clone(&roots) as Arc<dyn Roots>).unwrap();
         roots.bad.store(true, Ordering::Relaxed);

@@ -100,15 +100,10 @@ impl<M: ObjectModel> MovingSpace<M> {
             }
         }
         self.built.fetch_max(page, Ordering::AcqRel);
-        let bound = if page < plan.compact {
-            self.offsets.first_source(self.geometry, PageIndex(page)).0
-        } else {
-            plan.black
-        };
+        let bound = self.needed_from(plan, page);
         let before = self.emptied_below.fetch_max(bound, Ordering::AcqRel);
         if before < bound {
-            // Pages that moved as a whole have left nothing behind.
-            let moved = |page| self.offsets.moves_whole(self.geometry, PageIndex(page));
+            let moved = |page| self.moved_whole(page);
             self.transport.emptied(before..bound, &moved, run, &self.counters);
         }
     }
@@ -121,13 +116,24 @@ impl<M: ObjectModel> MovingSpace<M> {
         if start >= end {
             return;
         }
-        let first = self.offsets.first_source(self.geometry, PageIndex(start)).0 + 1;
-        let bound = match end {
-            end if end < plan.compact => self.offsets.first_source(self.geometry, PageIndex(end)).0,
-            _ => plan.black,
-        };
-        let moved = |page| self.offsets.moves_whole(self.geometry, PageIndex(page));
+        let first = self.needed_from(plan, start) + 1;
+        let bound = self.needed_from(plan, end);
+        let moved = |page| self.moved_whole(page);
         self.transport.emptied_early(first..bound.max(first), &moved, &self.counters);
+    }
+
+    /// The first old page that a page of the new heap, or one after it, takes from.
+    fn needed_from(&self, plan: Plan, page: u32) -> u32 {
+        if page < plan.compact {
+            self.offsets.first_source(self.geometry, PageIndex(page)).0
+        } else {
+            plan.black
+        }
+    }
+
+    /// Whether an old page moved as a whole, and so has left nothing behind.
+    fn moved_whole(&self, page: u32) -> bool {
+        self.offsets.moves_whole(self.geometry, PageIndex(page))
     }
 
     /// Waits until every page with content is in place.

@@ -7,8 +7,8 @@ pub mod shapes;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gc_runtime::{
-    BuildError, FaultDelivery, GraphDigest, Heap, HeapBuilder, Local, Mutator, Record, RootIndex,
-    Transport, TransportChoice,
+    BuildError, FaultDelivery, GraphDigest, Heap, HeapBuilder, Local, Mutator, ObjectModel, Record,
+    RootIndex, Transport, TransportChoice,
 };
 
 /// A small, fast, seeded source of numbers.
@@ -50,7 +50,11 @@ pub fn all_ways() -> Vec<(Transport, FaultDelivery)> {
 }
 
 /// Builds a heap, or says aloud why this kernel cannot.
-pub fn build(builder: HeapBuilder, transport: Transport, delivery: FaultDelivery) -> Option<Heap> {
+pub fn build<M: ObjectModel>(
+    builder: HeapBuilder<M>,
+    transport: Transport,
+    delivery: FaultDelivery,
+) -> Option<Heap<M>> {
     let choice = TransportChoice::Only(transport);
     match builder.transport(choice).fault_delivery(delivery).build() {
         Ok(heap) => Some(heap),
@@ -66,14 +70,19 @@ pub fn build(builder: HeapBuilder, transport: Transport, delivery: FaultDelivery
     }
 }
 
-/// Runs `test` on every transport and delivery, and on the floor that they are measured against.
-pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)) {
+/// Runs `test` on every transport and delivery.
+pub fn in_all_ways<M: ObjectModel>(builder: impl Fn() -> HeapBuilder<M>, test: impl Fn(Heap<M>)) {
     for (transport, delivery) in all_ways() {
         if let Some(heap) = build(builder(), transport, delivery) {
             eprintln!("-- {transport} by {delivery:?}");
             test(heap);
         }
     }
+}
+
+/// Runs `test` on every transport and delivery, and on the floor that they are measured against.
+pub fn on_every_transport(builder: impl Fn() -> HeapBuilder, test: impl Fn(Heap)) {
+    in_all_ways(&builder, &test);
     eprintln!("-- floor");
     test(builder().transport(TransportChoice::Floor).build().expect("the floor needs nothing"));
 }

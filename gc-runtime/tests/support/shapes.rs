@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use gc_runtime::{
-    BuildError, FaultDelivery, Header, Heap, HeapBuilder, Local, Mutator, ObjectLayout,
-    ObjectModel, RootIndex, Transport, TransportChoice, Zeal,
+    Header, Heap, HeapBuilder, Local, Mutator, ObjectLayout, ObjectModel, RootIndex, Zeal,
 };
 
-use super::all_ways;
+use super::in_all_ways;
 
 /// Sizes that only the model knows, by number.
 const SIZES: [u32; 4] = [2, 37, 511, 1600];
@@ -117,34 +116,8 @@ pub fn on_every_transport_of<M: ObjectModel>(
     model: impl Fn() -> M,
     test: impl Fn(Heap<M>),
 ) {
-    for (transport, delivery) in all_ways() {
-        let builder = HeapBuilder::new(model()).limit_bytes(limit_bytes).zeal(Zeal::full());
-        if let Some(heap) = build_of(builder, transport, delivery) {
-            eprintln!("-- {transport} by {delivery:?}");
-            test(heap);
-        }
-    }
-}
-
-/// Builds a heap, or says aloud why this kernel cannot.
-pub fn build_of<M: ObjectModel>(
-    builder: HeapBuilder<M>,
-    transport: Transport,
-    delivery: FaultDelivery,
-) -> Option<Heap<M>> {
-    let choice = TransportChoice::Only(transport);
-    match builder.transport(choice).fault_delivery(delivery).build() {
-        Ok(heap) => Some(heap),
-        Err(BuildError::NoTransport { transport, reason }) => {
-            eprintln!("skipped: {transport} by {delivery:?}: {reason}");
-            assert!(
-                std::env::var_os("UFFD_MOVE_REQUIRED").is_none_or(|value| value != "1"),
-                "UFFD_MOVE_REQUIRED=1, and {transport} is missing: {reason}"
-            );
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let builder = || HeapBuilder::new(model()).limit_bytes(limit_bytes).zeal(Zeal::full());
+    in_all_ways(builder, test);
 }
 
 /// Allocates an object and pushes a root that holds it.
