@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use gc_runtime::Heap;
 
 use crate::error::BenchError;
-use crate::shape::{Keep, Table};
+use crate::shape::{Keep, Shape, Table};
 
 /// Replacements between two looks at the gate.
 const BATCH: usize = 64;
@@ -159,7 +159,7 @@ impl Drop for Ended<'_> {
 /// The life of one mutator: fill, then rest or churn as asked, then check.
 fn live(heap: &Heap, live_bytes: u64, seed: u32, gate: &Gate) -> Result<(), BenchError> {
     let mutator = &mut heap.attach()?;
-    let mut table = Table::fill(mutator, live_bytes, Keep::All, u64::from(seed))?;
+    let mut table = Table::fill(mutator, live_bytes, Shape::mixed(Keep::All), u64::from(seed))?;
     loop {
         let ask = gate.lock().ask;
         match ask {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use gc_runtime::{Heap, HeapStats, Transport, TransportChoice};
+use gc_runtime::{Heap, HeapStats, Islands, Transport, TransportChoice};
 
 use crate::error::{BenchError, chain};
 use crate::samples::counter;
-use crate::shape::{Keep, Table};
+use crate::shape::{Shape, Table};
 
 /// What is compared: a transport, or the floor under all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Contender {
     pub fn here() -> (Vec<Self>, Vec<String>) {
         let (mut here, mut missing) = (Vec::new(), Vec::new());
         for contender in Self::ALL {
-            match contender.build(2 << 20) {
+            match contender.build(2 << 20, Islands::On) {
                 Ok(_) => here.push(contender),
                 Err(error) => missing.push(format!("{contender}: not here: {}", chain(&error))),
             }
@@ -53,13 +53,14 @@ impl Contender {
     /// # Panics
     ///
     /// If twice `used` does not fit into an address space.
-    pub fn build(self, used: u64) -> Result<Heap, BenchError> {
+    pub fn build(self, used: u64, islands: Islands) -> Result<Heap, BenchError> {
         let limit = usize::try_from(2 * used).expect("the sizes here fit into an address space");
         let choice = match self {
             Self::Floor => TransportChoice::Floor,
             Self::Of(transport) => TransportChoice::Only(transport),
         };
-        Ok(Heap::builder().limit_bytes(limit).collector_threads(1).transport(choice).build()?)
+        let builder = Heap::builder().limit_bytes(limit).collector_threads(1);
+        Ok(builder.transport(choice).islands(islands).build()?)
     }
 
     /// A new heap, a warm-up cycle, then `cycles` measured ones over `used` bytes each. A new heap
@@ -75,13 +76,19 @@ impl Contender {
     /// # Panics
     ///
     /// As [`build`](Self::build).
-    pub fn turn(self, used: u64, keep: Keep, cycles: usize) -> Result<Vec<Cycle>, BenchError> {
-        let heap = self.build(used)?;
+    pub fn turn(
+        self,
+        used: u64,
+        shape: Shape,
+        islands: Islands,
+        cycles: usize,
+    ) -> Result<Vec<Cycle>, BenchError> {
+        let heap = self.build(used, islands)?;
         let mut mutator = heap.attach()?;
         let mut measured = Vec::with_capacity(cycles);
         for pass in 0..=cycles {
             let seed = u64::try_from(pass).expect("a small number");
-            let table = Table::fill(&mut mutator, used, keep, seed)?;
+            let table = Table::fill(&mut mutator, used, shape, seed)?;
             let before = heap.stats();
             mutator.collect();
             let after = heap.stats();
@@ -123,12 +130,16 @@ pub struct Cycle {
     pub deposit_ns: f64,
     /// Marking and summary.
     pub mark_ns: f64,
+    /// Summary alone.
+    pub summary_ns: f64,
     /// System calls that put pages in place.
     pub ioctls: f64,
     /// Bytes copied from old pages to new ones.
     pub copied: f64,
     /// Bytes of whole pages that kept their content.
     pub slid: f64,
+    /// Runs of pages that kept their content.
+    pub islands: f64,
     /// Pages the kernel had to allocate.
     pub pages_allocated: f64,
     /// System calls that gave memory back.
@@ -145,10 +156,12 @@ impl Cycle {
             wall_ns: grown(|stats| stats.compaction_ns),
             cpu_ns: grown(|stats| stats.compaction_cpu_ns),
             deposit_ns: grown(|stats| stats.deposit_ns),
+            summary_ns: grown(|stats| stats.summary_ns),
             mark_ns: grown(|stats| stats.mark_ns + stats.summary_ns),
             ioctls: grown(|stats| stats.ioctls),
             copied: grown(|stats| stats.bytes_copied),
             slid: grown(|stats| stats.bytes_slid),
+            islands: grown(|stats| stats.islands),
             pages_allocated: grown(|stats| stats.pages_allocated),
             madvise_calls: grown(|stats| stats.madvise_calls),
         }

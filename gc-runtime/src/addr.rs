@@ -137,6 +137,11 @@ impl Geometry {
     }
 }
 
+/// The number of a page or block; they have 32 bits.
+pub(crate) fn index32(index: usize) -> u32 {
+    u32::try_from(index).expect("a heap has fewer than 2^32 pages and blocks")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

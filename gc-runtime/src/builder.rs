@@ -18,7 +18,8 @@ use crate::mark::barrier::LoggedReferences;
 use crate::model::ObjectModel;
 use crate::observe::{LogLines, LogSettings, Observers};
 use crate::options::{
-    Container, Environment, FaultDelivery, Fork, Growth, Options, Transport, TransportChoice, Zeal,
+    Container, Environment, FaultDelivery, Fork, Growth, Islands, Options, Transport,
+    TransportChoice, Zeal,
 };
 use crate::raw::fault_entry::{FaultEntry, ServeFault};
 use crate::raw::uffd::HeapUffd;
@@ -122,6 +123,13 @@ impl<M: ObjectModel> HeapBuilder<M> {
         self
     }
 
+    /// Whether runs of pages that are live enough keep their content.
+    #[must_use]
+    pub fn islands(mut self, islands: Islands) -> Self {
+        self.options.islands = islands;
+        self
+    }
+
     /// Slow checks.
     #[must_use]
     pub fn zeal(mut self, zeal: Zeal) -> Self {
@@ -173,6 +181,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             flips: AtomicU64::new(0),
             control: Control::default(),
             observers,
+            islands: options.islands,
             zeal: wishes.zeal.unwrap_or(options.zeal),
             broken: AtomicBool::new(false),
             owner: std::process::id(),

@@ -10,7 +10,7 @@ use crate::fixed::FixedObjects;
 use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
-use crate::options::Zeal;
+use crate::options::{Islands, Zeal};
 use crate::references::References;
 use crate::roots::GlobalRoots;
 use crate::safepoint::{MutatorCore, Request, Safepoints};
@@ -32,6 +32,7 @@ pub(crate) struct HeapCore<M> {
     pub(crate) flips: AtomicU64,
     pub(crate) control: Control,
     pub(crate) observers: Observers,
+    pub(crate) islands: Islands,
     pub(crate) zeal: Zeal,
     pub(crate) broken: AtomicBool,
     pub(crate) owner: u32,

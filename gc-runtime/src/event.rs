@@ -133,6 +133,10 @@ impl fmt::Display for PauseKind {
 /// which thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are told by reference, one at a time, and the large one once a cycle"
+)]
 pub enum Event {
     /// A cycle began.
     CycleBegan {

@@ -186,6 +186,20 @@ impl ObjectLayout {
         self.map as u32
     }
 
+    /// The words among which all slots are; empty if there are none.
+    #[inline(always)]
+    pub(crate) fn slot_span(self) -> Range<u32> {
+        let first = self.first();
+        match self.kind() {
+            KIND_LEAF => 0..0,
+            KIND_RANGE | KIND_WEAK_RANGE => first..first + self.low(),
+            KIND_BITMAP => {
+                first + self.map.trailing_zeros()..first + (u64::BITS - self.map.leading_zeros())
+            }
+            _ => 0..self.words,
+        }
+    }
+
     /// Whether marking must treat the object's slots one by one.
     #[inline(always)]
     pub(crate) fn has_weak_slots(self) -> bool {

@@ -136,8 +136,8 @@ pub use crate::{
     mutator::Mutator,
     observe::{TraceEvents, UnknownLog},
     options::{
-        Container, Environment, FaultDelivery, Fork, Growth, Poison, Transport, TransportChoice,
-        UnknownTransport, UnknownZeal, Verify, Zeal,
+        Container, Environment, FaultDelivery, Fork, Growth, Islands, Poison, Transport,
+        TransportChoice, UnknownTransport, UnknownZeal, Verify, Zeal,
     },
     record::{Record, Records},
     reference_access::Finalisable,

@@ -115,6 +115,19 @@ pub enum Growth {
     Adaptive,
 }
 
+/// Whether runs of pages that are live enough keep their content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Islands {
+    /// They do: eight pages in a row of which nine tenths are live, or more, move by whole pages, dead
+    /// words and all. Their references are updated where they lie; pages without references are not
+    /// even read.
+    #[default]
+    On,
+    /// Everything is packed object by object, but for a prefix without a dead word. For measuring what
+    /// islands are worth.
+    Off,
+}
+
 /// Whether a heap heeds the memory limit of its control group (cgroups(7), version 1 and 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Container {
@@ -222,6 +235,7 @@ pub(crate) struct Options {
     pub(crate) transport: TransportChoice,
     pub(crate) delivery: FaultDelivery,
     pub(crate) fork: Fork,
+    pub(crate) islands: Islands,
     pub(crate) zeal: Zeal,
 }
 
@@ -245,6 +259,7 @@ impl Default for Options {
             transport: TransportChoice::default(),
             delivery: FaultDelivery::default(),
             fork: Fork::default(),
+            islands: Islands::default(),
             zeal: Zeal::default(),
         }
     }

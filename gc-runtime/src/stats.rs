@@ -91,8 +91,15 @@ pub struct CycleStats {
     pub compaction_cpu_ns: u64,
     /// Bytes copied from old pages to new ones.
     pub bytes_copied: u64,
-    /// Bytes of whole pages that kept their content.
+    /// Bytes of whole pages that kept their content: what islands have saved from being copied.
     pub bytes_slid: u64,
+    /// Runs of pages that kept their content, without the dense prefix.
+    pub islands: u64,
+    /// Bytes left empty before them.
+    pub island_padding_bytes: u64,
+    /// The share of live words from which on a page was dense enough for an island, in percent; zero
+    /// if none was.
+    pub island_threshold_percent: u64,
     /// Pages the kernel moved.
     pub pages_moved: u64,
     /// Emptied pages that became staging pages.
@@ -163,6 +170,10 @@ pub struct HeapStats {
     pub bytes_copied: u64,
     /// Bytes of whole pages that kept their content.
     pub bytes_slid: u64,
+    /// Runs of pages that kept their content, without dense prefixes.
+    pub islands: u64,
+    /// Bytes left empty before them.
+    pub island_padding_bytes: u64,
     /// Pages the kernel moved.
     pub pages_moved: u64,
     /// Emptied pages that became staging pages.
@@ -236,6 +247,8 @@ impl HeapStats {
             allocation_stall_ns: 0,
             bytes_copied: 0,
             bytes_slid: 0,
+            islands: 0,
+            island_padding_bytes: 0,
             pages_moved: 0,
             pages_recycled: 0,
             pages_allocated: 0,
@@ -317,6 +330,8 @@ impl HeapStats {
         self.summary_ns += cycle.summary_ns;
         self.bytes_copied += cycle.bytes_copied;
         self.bytes_slid += cycle.bytes_slid;
+        self.islands += cycle.islands;
+        self.island_padding_bytes += cycle.island_padding_bytes;
         self.pages_moved += cycle.pages_moved;
         self.pages_recycled += cycle.pages_recycled;
         self.pages_allocated += cycle.pages_allocated;
@@ -341,10 +356,11 @@ pub(crate) fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states.
+/// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states,
+/// extents, splits, pages with slots.
 pub(crate) fn metadata_bytes_per_mib(page_bytes: usize) -> u64 {
     let mib = 1 << 20;
-    let per_page = 24 + 4 + 4 + 4 + 8;
+    let per_page = 24 + 4 + 4 + 4 + 8 + 1;
     (mib / 64 + mib / 512 * 4 + mib / page_bytes * per_page) as u64
 }
 

@@ -6,7 +6,8 @@ use crate::contender::{Contender, Cycle};
 use crate::error::BenchError;
 use crate::report::Answer;
 use crate::samples::{Series, short};
-use crate::shape::Keep;
+use crate::shape::{Keep, Shape};
+use gc_runtime::Islands;
 
 /// The question.
 pub const QUESTION: Question = Question {
@@ -39,9 +40,9 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
     for percent in PERCENT {
         let sides = here.iter().map(|contender| {
             let contender = *contender;
-            let keep = Keep::Percent(percent);
+            let shape = Shape::mixed(Keep::Percent(percent));
             Side::new(format!("{contender}, {percent} % live"), move || {
-                contender.turn(used, keep, CYCLES)
+                contender.turn(used, shape, Islands::On, CYCLES)
             })
         });
         let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use gc_runtime::Transport;
+use gc_runtime::{Islands, Transport};
 use nix::time::{ClockId, clock_gettime};
 use uffd_move::{Stop, page_size};
 
@@ -15,7 +15,7 @@ use crate::error::BenchError;
 use crate::raw::{Delivery, Spaces, touch};
 use crate::report::Answer;
 use crate::samples::{Series, count, short};
-use crate::shape::Keep;
+use crate::shape::{Keep, Shape};
 
 /// The question.
 pub const QUESTION: Question = Question {
@@ -202,7 +202,8 @@ fn tiny_heaps(answer: &mut Answer, rounds: usize) -> Result<(), BenchError> {
     let here: Vec<Contender> = wanted.into_iter().filter(|side| here.contains(side)).collect();
     for used in TINY {
         let turn = |contender: Contender| {
-            let cycles = contender.turn(used, Keep::Percent(50), CYCLES)?;
+            let cycles =
+                contender.turn(used, Shape::mixed(Keep::Percent(50)), Islands::On, CYCLES)?;
             let times = cycles.iter().map(|cycle| cycle.wall_ns / 1000.0).collect();
             Ok(Series::new("", "us", times).median().unwrap_or(f64::NAN))
         };

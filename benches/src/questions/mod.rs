@@ -3,6 +3,7 @@
 pub mod emulation;
 pub mod faults;
 pub mod fraction;
+pub mod islands;
 pub mod losing;
 pub mod mutator;
 pub mod pauses;
@@ -31,6 +32,7 @@ pub const ALL: [Question; COUNT] = [
     pauses::QUESTION,
     transports::QUESTION,
     fraction::QUESTION,
+    islands::QUESTION,
     faults::QUESTION,
     emulation::QUESTION,
     losing::QUESTION,
@@ -40,7 +42,7 @@ pub const ALL: [Question; COUNT] = [
     utilisation::QUESTION,
 ];
 
-const COUNT: usize = 10;
+const COUNT: usize = 11;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]

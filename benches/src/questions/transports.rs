@@ -1,6 +1,6 @@
 //! What does compacting a MiB of live data cost with each transport, and above the floor?
 
-use gc_runtime::Transport;
+use gc_runtime::{Islands, Transport};
 
 use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
@@ -9,7 +9,7 @@ use crate::contender::{Contender, Cycle};
 use crate::error::BenchError;
 use crate::report::Answer;
 use crate::samples::{Series, short};
-use crate::shape::Keep;
+use crate::shape::{Keep, Shape};
 
 /// The question.
 pub const QUESTION: Question = Question {
@@ -53,7 +53,9 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
     answer.summary.extend(missing);
     let sides = here.iter().map(|contender| {
         let contender = *contender;
-        Side::new(contender.to_string(), move || contender.turn(used, Keep::Percent(50), CYCLES))
+        Side::new(contender.to_string(), move || {
+            contender.turn(used, Shape::mixed(Keep::Percent(50)), Islands::On, CYCLES)
+        })
     });
     let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;
     for (contender, turns) in here.iter().zip(yields) {

@@ -10,6 +10,7 @@ use crate::compact::page_state::{Claim, SourceIndex, SourcePage};
 use crate::forward::offset_table::PackedPage;
 use crate::forward::{Forwarding, PageKind, Plan};
 use crate::layout::ObjectLayout;
+use crate::mark::live_bitmap::BLOCK_WORDS;
 use crate::model::ObjectModel;
 use crate::raw::cpu;
 use crate::raw::words;
@@ -18,6 +19,12 @@ use crate::transport::Compaction;
 
 /// How far ahead the words of the next page are fetched.
 const PREFETCH_WORDS: usize = 512;
+
+/// Lines of them that are fetched with each object, so that the loads spread out.
+const LINES_AT_ONCE: usize = 2;
+
+/// How far ahead of the copying the old heap is fetched, in blocks of the live bitmap.
+const BLOCKS_AHEAD: u32 = 4;
 
 /// What became of a claim.
 #[derive(Debug)]
@@ -113,28 +120,50 @@ impl<M: ObjectModel> MovingSpace<M> {
         let (need, tail) = (packed as usize, tail as usize);
         let mut next = first;
         if need > 0 {
-            next = self.copy_live(first, plan, &target[..need]);
+            next = self.copy_live(first, &target[..need]);
         }
         words::fill(&target[need..target.len() - tail], 0);
-        // The next page in order is most likely built next: fetch what it begins with while this
-        // one's references are forwarded, two lines for each object so that the loads spread out.
-        let from = self.transport.from_words();
-        let end = (next as usize + PREFETCH_WORDS).min(from.len());
-        let mut ahead = from[next as usize..end].chunks(words::LINE_WORDS);
-
-        let mut at =
-            if need > 0 { self.finish_first_object(first, &target[..need], forwarding) } else { 0 };
-        while at < need {
-            let layout =
-                self.layout_or(&target[at..need], || self.object_at(next.saturating_sub(1)).1);
-            self.forward_slots(layout, 0, &target[at..need], forwarding);
-            at += layout.words() as usize;
-            for line in ahead.by_ref().take(2) {
-                words::prefetch(&line[0]);
-            }
+        if need > 0 && self.have_slots(first, next) {
+            self.forward_packed(first, next, &target[..need], forwarding);
         }
         if tail > 0 {
             self.copy_tail(next, tail, plan, &target[target.len() - tail..], forwarding);
+        }
+    }
+
+    /// Whether there are slots on the pages of the old heap from word `first` to before `end`.
+    #[inline(always)]
+    fn have_slots(&self, first: u32, end: u32) -> bool {
+        self.slot_pages.any(self.geometry.page_of(first).0..self.geometry.page_of(end - 1).0 + 1)
+    }
+
+    /// Forwards the slots of `target`, the live words from `first` on of the old heap; the one after
+    /// the last is `next`.
+    #[inline(always)]
+    fn forward_packed(
+        &self,
+        first: u32,
+        next: u32,
+        target: &[AtomicU64],
+        forwarding: Forwarding<'_>,
+    ) {
+        // The next page in order is most likely built next: fetch what it begins with while this
+        // one's references are forwarded.
+        let mut ahead = self.lines_from(next);
+        let mut at = self.finish_first_object(first, target, forwarding);
+        while at < target.len() {
+            let layout = self.layout_or(&target[at..], || self.object_at(next - 1).1);
+            self.forward_slots(
+                layout,
+                0,
+                &target[at..],
+                #[inline(always)]
+                |value| forwarding.forward_value(value),
+            );
+            at += layout.words() as usize;
+            for line in ahead.by_ref().take(LINES_AT_ONCE) {
+                words::prefetch(&line[0]);
+            }
         }
     }
 
@@ -153,28 +182,48 @@ impl<M: ObjectModel> MovingSpace<M> {
         let from = &self.transport.from_words()[start as usize..start as usize + tail];
         words::copy(from, target);
         let layout = self.layout_or(target, || self.layout_across(start));
-        self.forward_slots(layout, 0, target, forwarding);
+        self.forward_slots(layout, 0, target, |value| forwarding.forward_value(value));
     }
 
     /// Copies live words from `first` on until `target` is full; the word after the last copied.
     #[inline(always)]
-    fn copy_live(&self, first: u32, plan: Plan, target: &[AtomicU64]) -> u32 {
-        let from = self.transport.from_words();
-        let limit = self.geometry.page_start(PageIndex(plan.black));
-        let (mut word, mut filled) = (first, 0);
+    fn copy_live(&self, first: u32, target: &[AtomicU64]) -> u32 {
+        let (from, blocks) = (self.transport.from_words(), self.live.blocks());
+        let page_words = self.geometry.page_words_u32();
+        let mut block = first / BLOCK_WORDS;
+        let mut bits = load(&blocks[block as usize]) & u64::MAX << (first % BLOCK_WORDS);
+        let mut filled = 0;
         loop {
-            let run = (self.live.run_end(word, limit) - word) as usize;
-            let run = run.min(target.len() - filled);
-            words::copy(&from[word as usize..word as usize + run], &target[filled..filled + run]);
-            filled += run;
-            #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
-            let end = word + run as u32;
-            if filled == target.len() {
-                return end;
+            let base = block * BLOCK_WORDS;
+            let page_end = (base - base % page_words + page_words) as usize;
+            while bits != 0 {
+                let start = bits.trailing_zeros();
+                let run = ((!(bits >> start)).trailing_zeros() as usize).min(target.len() - filled);
+                let at = (base + start) as usize;
+                // The rest of the page is there as long as the run is.
+                words::copy_over(&from[at..page_end], &target[filled..], run);
+                filled += run;
+                if filled == target.len() {
+                    #[expect(clippy::cast_possible_truncation, reason = "at most a block")]
+                    return base + start + run as u32;
+                }
+                // The carry takes the lowest run of ones away.
+                bits &= bits.wrapping_add(1 << start);
             }
-            let next = self.live.next_live(end, limit);
-            word = next.expect("the summary counted the words that a page gets");
+            block += 1;
+            // The summary counted the words that a page gets: there are enough.
+            bits = load(&blocks[block as usize]);
+            let ahead = ((block + BLOCKS_AHEAD) * BLOCK_WORDS) as usize;
+            words::prefetch_lines(from, ahead, BLOCK_WORDS as usize / words::LINE_WORDS);
         }
+    }
+
+    /// What will be read next, in lines: from word `next` of the old heap on.
+    #[inline(always)]
+    fn lines_from(&self, next: u32) -> std::slice::Chunks<'_, AtomicU64> {
+        let from = self.transport.from_words();
+        let next = (next as usize).min(from.len());
+        from[next..(next + PREFETCH_WORDS).min(from.len())].chunks(words::LINE_WORDS)
     }
 
     /// Forwards the slots of the object that word `first` of the old heap belongs to, as far as
@@ -191,7 +240,13 @@ impl<M: ObjectModel> MovingSpace<M> {
             return 0;
         }
         let done = first - start;
-        self.forward_slots(layout, done, target, forwarding);
+        self.forward_slots(
+            layout,
+            done,
+            target,
+            #[inline(always)]
+            |value| forwarding.forward_value(value),
+        );
         (layout.words() - done) as usize
     }
 
@@ -226,13 +281,34 @@ impl<M: ObjectModel> MovingSpace<M> {
         words: &[AtomicU64],
         forwarding: Forwarding<'_>,
     ) {
+        if self.slot_pages.has(from) {
+            cpu::with_bit_counting(
+                #[inline(always)]
+                || self.update_slots(from, plan, words, forwarding),
+            );
+        }
+    }
+
+    /// As [`update_slid`](Self::update_slid), which has found that there are some.
+    #[inline(always)]
+    fn update_slots(
+        &self,
+        from: PageIndex,
+        plan: Plan,
+        words: &[AtomicU64],
+        forwarding: Forwarding<'_>,
+    ) {
+        let near = forwarding.neighbourhood(from);
+        let forward =
+            |value| near.forward_value(value).unwrap_or_else(|| forwarding.forward_value(value));
         let start = self.geometry.page_start(from);
         let end = start + self.geometry.page_words_u32();
         let mut at = start;
         if let Some(straddler) = self.straddles.straddler(from) {
-            self.forward_slots(straddler.layout, start - straddler.start, words, forwarding);
+            self.forward_slots(straddler.layout, start - straddler.start, words, forward);
             at = straddler.end();
         }
+        let old = self.transport.from_words();
         let black = from.0 >= plan.black;
         let walk_end = if black { self.straddles.walk_end(from) } else { end };
         while at < walk_end {
@@ -245,7 +321,11 @@ impl<M: ObjectModel> MovingSpace<M> {
             }
             let rest = &words[(at - start) as usize..];
             let layout = self.layout_or(rest, || self.layout_across(at));
-            self.forward_slots(layout, 0, rest, forwarding);
+            self.forward_slots(layout, 0, rest, forward);
+            // The next page is most likely next.
+            if let Some(word) = old.get(at as usize + PREFETCH_WORDS) {
+                words::prefetch(word);
+            }
             at += layout.words();
         }
     }
@@ -257,7 +337,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         layout: ObjectLayout,
         done: u32,
         words: &[AtomicU64],
-        forwarding: Forwarding<'_>,
+        forward: impl Fn(u64) -> u64,
     ) {
         #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
         let window = done..layout.words().min(done.saturating_add(words.len() as u32));
@@ -267,9 +347,13 @@ impl<M: ObjectModel> MovingSpace<M> {
             #[inline(always)]
             |slot| {
                 let slot = &words[(slot - done) as usize];
-                let value = forwarding.forward_value(slot.load(Ordering::Relaxed));
-                slot.store(value, Ordering::Relaxed);
+                slot.store(forward(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
             },
         );
     }
+}
+
+#[inline(always)]
+fn load(block: &AtomicU64) -> u64 {
+    block.load(Ordering::Relaxed)
 }

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::addr::PageIndex;
+use crate::addr::{PageIndex, WORD_BYTES};
 use crate::cycle::Collector;
 use crate::event::{CycleReason, PauseKind, Phase};
-use crate::forward::offset_table::{Packing, Summary};
+use crate::forward::islands::Packing;
+use crate::forward::offset_table::Summary;
 use crate::mark::barrier::BarrierMode;
 use crate::mark::trace;
 use crate::model::ObjectModel;
+use crate::options::Islands;
 use crate::safepoint::{Request, Safepoints};
 use crate::stats::CycleStats;
 
@@ -121,6 +123,7 @@ impl<M: ObjectModel> Collector<M> {
         let black = space.black();
         let packing = match cycle.reason {
             CycleReason::Emergency => Packing::Tight,
+            _ if self.core.islands == Islands::Off => Packing::Tight,
             _ => Packing::Islands,
         };
         let fixed = self.core.fixed.plan(space);
@@ -132,8 +135,11 @@ impl<M: ObjectModel> Collector<M> {
                 space.offsets.summarise(space.geometry, live, straddles, &fixed, black, packing)
             })
         });
-        cycle.live_bytes = summary.live_words * crate::addr::WORD_BYTES as u64;
+        cycle.live_bytes = summary.live_words * WORD_BYTES as u64;
         cycle.summary_ns = summary_ns;
+        cycle.islands = u64::from(summary.islands.count);
+        cycle.island_padding_bytes = summary.islands.padding_words * WORD_BYTES as u64;
+        cycle.island_threshold_percent = packing.threshold_percent();
         (may_move && summary.compact < black).then_some(summary)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::addr::{FromWord, Geometry, ToWord, WORD_BYTES};
+use crate::addr::{FromWord, Geometry, PageIndex, ToWord, WORD_BYTES};
 use crate::forward::offset_table::OffsetTable;
 use crate::forward::plan::Plan;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
@@ -17,6 +17,28 @@ pub(crate) struct Forwarding<'a> {
     offsets: &'a OffsetTable,
     black_words: u32,
     slide_words: u32,
+}
+
+/// How far a neighbourhood reaches to either side.
+const NEAR_PAGES: u32 = 32;
+
+/// Addresses around a page that move by as much as the page does: what is referred to from it is
+/// mostly there, and needs no table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neighbourhood {
+    base: u64,
+    bytes: u64,
+    slide_bytes: u64,
+}
+
+impl Neighbourhood {
+    /// The new value of a slot, if the old one refers to an address here.
+    #[inline(always)]
+    pub(crate) fn forward_value(self, value: u64) -> Option<u64> {
+        let is_near =
+            value.wrapping_sub(self.base) < self.bytes && value.is_multiple_of(WORD_BYTES as u64);
+        is_near.then(|| value - self.slide_bytes)
+    }
 }
 
 impl<'a> Forwarding<'a> {
@@ -61,6 +83,33 @@ impl<'a> Forwarding<'a> {
         match self.geometry.word_of(value) {
             Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
             None => value,
+        }
+    }
+
+    /// The neighbourhood of `page`, which moves as a whole.
+    pub(crate) fn neighbourhood(self, page: PageIndex) -> Neighbourhood {
+        let page_words = self.geometry.page_words_u32();
+        let (words, slide) = if self.geometry.page_start(page) >= self.black_words {
+            (self.black_words..self.geometry.words, self.slide_words)
+        } else {
+            let slide = |page: u32| {
+                let start = self.geometry.page_start(PageIndex(page));
+                let to = self.offsets.whole_place(self.geometry, PageIndex(page))?;
+                Some(start - to.0)
+            };
+            let own = slide(page.0);
+            let along = |page: &u32| slide(*page) == own;
+            let black = self.black_words / page_words;
+            let (least, most) = (page.0.saturating_sub(NEAR_PAGES), black.min(page.0 + NEAR_PAGES));
+            let first = (least..page.0).rev().take_while(along).last().unwrap_or(page.0);
+            let last = (page.0..most).take_while(along).last().unwrap_or(page.0);
+            (first * page_words..(last + 1) * page_words, own.unwrap_or(0))
+        };
+        let bytes = |words: u32| u64::from(words) * WORD_BYTES as u64;
+        Neighbourhood {
+            base: self.geometry.address(words.start),
+            bytes: bytes(words.end - words.start),
+            slide_bytes: bytes(slide),
         }
     }
 

@@ -14,6 +14,7 @@
 pub(crate) mod offset_table;
 pub(crate) mod straddle;
 pub(crate) mod fixed_pages;
+pub(crate) mod islands;
 mod forwarding;
 pub(crate) mod plan;
 #[cfg(test)]

@@ -13,49 +13,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
-use crate::forward::fixed_pages::{Fix, FixedPages, FixedWalk};
+use crate::addr::{FromWord, Geometry, PageIndex, ToWord, index32};
+use crate::forward::fixed_pages::FixedPages;
+use crate::forward::islands::{Gap, IslandCounts, Packing, Placement, Target};
 use crate::forward::straddle::StraddleTable;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
 use crate::raw::map::SideTable;
-
-/// A prefix of the heap keeps its place if at least this share of its words is live, in percent.
-///
-/// Moving nothing there costs at most the dead rest; ART settled on the same figure after
-/// measuring memory on phones.
-pub(crate) const DENSE_PERCENT: u64 = 95;
-
-/// A page is dense enough for an island if at least this share of its words is live, in percent.
-pub(crate) const ISLAND_PERCENT: u64 = 90;
-
-/// The least pages of an island. Its padding is half a page on average, and it breaks the runs of
-/// staging pages around it: two more requests, each as dear as building some thirty pages.
-pub(crate) const ISLAND_PAGES: usize = 64;
-
-/// How tightly the summary packs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    /// Pages that are live enough keep their content, dead words and all.
-    Islands,
-    /// Every dead word goes, whatever it costs: memory has run out.
-    Tight,
-}
-
-impl Packing {
-    fn dense_percent(self) -> u64 {
-        match self {
-            Self::Islands => DENSE_PERCENT,
-            Self::Tight => 100,
-        }
-    }
-
-    fn island_pages(self) -> usize {
-        match self {
-            Self::Islands => ISLAND_PAGES,
-            Self::Tight => usize::MAX,
-        }
-    }
-}
 
 /// Marks a block that is not simply packed. The rest of the entry is, if its low six bits are zero,
 /// the block's new place; otherwise they are the word in the block before which the padding comes,
@@ -112,21 +75,8 @@ pub(crate) struct Summary {
     pub(crate) words: u32,
     /// Live words below the objects born in this cycle.
     pub(crate) live_words: u64,
-}
-
-/// Padding in a page of the old heap: `words` come before the word `at`.
-#[derive(Clone, Copy, Debug)]
-struct Padding {
-    at: u32,
-    words: u32,
-    split: u32,
-}
-
-/// Where a page's live words go, if they are packed.
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    Packed { start: u32, padding: Option<Padding> },
-    Whole { start: u32 },
+    /// Runs of pages that keep their content.
+    pub(crate) islands: IslandCounts,
 }
 
 impl OffsetTable {
@@ -154,12 +104,20 @@ impl OffsetTable {
     }
 
     /// The new place of word `offset` of a block whose entry is special.
+    #[inline(always)]
     pub(crate) fn special(&self, entry: u32, bits: u64, offset: u32) -> ToWord {
         let value = entry & !SPECIAL;
-        let at = value & SPLIT_MASK;
-        if at == 0 {
+        if value & SPLIT_MASK == 0 {
             return ToWord(value + offset);
         }
+        self.split(value, bits, offset)
+    }
+
+    /// The same where padding comes in the middle of the block.
+    #[cold]
+    #[inline(never)]
+    fn split(&self, value: u32, bits: u64, offset: u32) -> ToWord {
+        let at = value & SPLIT_MASK;
         let split = self.splits[(value / BLOCK_WORDS) as usize].load(Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
         let (low, high) = (split as u32, (split >> 32) as u32);
@@ -172,9 +130,16 @@ impl OffsetTable {
 
     /// Whether a page of the old heap moves as a whole.
     pub(crate) fn moves_whole(&self, geometry: Geometry, page: PageIndex) -> bool {
+        self.whole_place(geometry, page).is_some()
+    }
+
+    /// Where the first word of a page of the old heap goes, if the page moves as a whole.
+    #[inline(always)]
+    pub(crate) fn whole_place(&self, geometry: Geometry, page: PageIndex) -> Option<ToWord> {
         let block = geometry.page_start(page) / BLOCK_WORDS;
         let entry = self.before[block as usize].load(Ordering::Relaxed);
-        !Self::is_packed(entry) && entry & SPLIT_MASK == 0
+        let whole = !Self::is_packed(entry) && entry & SPLIT_MASK == 0;
+        whole.then_some(ToWord(entry & !SPECIAL))
     }
 
     /// What a page of the new heap is made of; `end` is the end of the packed words.
@@ -221,74 +186,20 @@ impl OffsetTable {
                 words.iter().map(|block| block.load(Ordering::Relaxed).count_ones()).sum()
             })
             .collect();
-        let dense = dense_prefix(&live_words, geometry.page_words_u32(), packing.dense_percent());
         let total: u64 = live_words.iter().map(|&words| u64::from(words)).sum();
+        let Placement { dense, targets, gaps, end, islands } =
+            Placement::of(geometry, straddles, fixed, &live_words, packing);
         self.extents.clear(0..black as usize);
-        let (targets, end) =
-            self.place(geometry, straddles, fixed, &live_words, dense, packing.island_pages());
+        gaps.into_iter().for_each(|gap| self.note_gap(geometry, gap));
         targets.into_par_iter().with_min_len(256).enumerate().for_each(|(page, target)| {
             self.fill_page(geometry, blocks, page * page_blocks..(page + 1) * page_blocks, target);
         });
-        Summary { dense, compact: geometry.pages_for(end), words: end, live_words: total }
-    }
-
-    /// Decides where each page's words go, in order; the end of all of them.
-    fn place(
-        &self,
-        geometry: Geometry,
-        straddles: &StraddleTable,
-        fixed: &FixedPages,
-        live_words: &[u32],
-        dense: u32,
-        island_pages: usize,
-    ) -> (Vec<Target>, u32) {
-        let page_words = geometry.page_words_u32();
-        let start_of = |page: usize| geometry.page_start(PageIndex(index32(page)));
-        let mut targets: Vec<Target> =
-            (0..dense as usize).map(|page| Target::Whole { start: start_of(page) }).collect();
-        let mut next = start_of(dense as usize);
-        let mut splits = 0;
-        let mut fixed = fixed.walk();
-        while targets.len() < live_words.len() {
-            let page = targets.len();
-            let (island, fix) = island_at(live_words, page, &mut fixed, page_words);
-            if island < island_pages && fix.is_none() {
-                targets.push(Target::Packed { start: next, padding: None });
-                next += live_words[page];
-                continue;
-            }
-            let start = match fix {
-                Some(Fix::Pinned) => start_of(page),
-                _ => next.next_multiple_of(page_words),
-            };
-            if start != next {
-                // Padding comes before the object that reaches into the island, if there is one:
-                // its words must stay neighbours.
-                let island_start = start_of(page);
-                let at = straddles
-                    .straddler(PageIndex(index32(page)))
-                    .map_or(island_start, |straddler| straddler.start);
-                let tail = island_start - at;
-                self.note_padding(geometry, at, next - tail, start, tail);
-                if tail != 0
-                    && let Some(Target::Packed { padding, .. }) = targets.last_mut()
-                {
-                    *padding = Some(Padding { at, words: start - next, split: splits });
-                    splits += 1;
-                }
-            }
-            next = start;
-            for _ in 0..island {
-                targets.push(Target::Whole { start: next });
-                next += page_words;
-            }
-        }
-        (targets, next)
+        Summary { dense, compact: geometry.pages_for(end), words: end, live_words: total, islands }
     }
 
     /// Notes for the pages of the new heap around padding what they hold: packed words end at
     /// `place`, the island starts at `island`, and `tail` words, from `at` on, come right before.
-    fn note_padding(&self, geometry: Geometry, at: u32, place: u32, island: u32, tail: u32) {
+    fn note_gap(&self, geometry: Geometry, Gap { at, place, island, tail }: Gap) {
         let page_words = geometry.page_words_u32();
         let (first, last) = (place / page_words, island / page_words - 1);
         for page in first..=last {
@@ -362,11 +273,6 @@ impl OffsetTable {
     }
 }
 
-/// A page or block number; they have 32 bits.
-fn index32(index: usize) -> u32 {
-    u32::try_from(index).expect("a heap has fewer than 2^32 pages and blocks")
-}
-
 /// Position of the `n`th set bit, counted from zero.
 fn index_of_live(mut bits: u64, n: u32) -> u32 {
     for _ in 0..n {
@@ -375,56 +281,15 @@ fn index_of_live(mut bits: u64, n: u32) -> u32 {
     bits.trailing_zeros()
 }
 
-/// How many pages from `page` on are dense enough for an island, or fixed; and how, if any is.
-fn island_at(
-    live_words: &[u32],
-    page: usize,
-    fixed: &mut FixedWalk<'_>,
-    page_words: u32,
-) -> (usize, Option<Fix>) {
-    // The next page asked for is `page + 1` if this is no island.
-    let here = fixed.at(index32(page));
-    let mut ahead = fixed.clone();
-    let mut fix = here;
-    let pages = live_words[page..].iter().zip(page..).take_while(|&(&live, number)| {
-        let found = ahead.at(index32(number));
-        fix = fix.max(found);
-        found.is_some() || u64::from(live) * 100 >= u64::from(page_words) * ISLAND_PERCENT
-    });
-    (pages.count(), fix)
-}
-
-/// The longest prefix that is dense as a whole and does not end in pages that are not.
-fn dense_prefix(live_words: &[u32], page_words: u32, percent: u64) -> u32 {
-    let is_dense = |live: u64, pages: u64| live * 100 >= pages * u64::from(page_words) * percent;
-    let mut best = 0;
-    let mut live = 0;
-    for (page, &words) in (1u32..).zip(live_words) {
-        live += u64::from(words);
-        if is_dense(live, u64::from(page)) && is_dense(u64::from(words), 1) {
-            best = page;
-        }
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::fixed_pages::Fix;
     use crate::forward::{Forwarding, Plan};
     use crate::layout::ObjectLayout;
     use crate::mark::live_bitmap::Writers;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
-
-    #[test]
-    fn the_dense_prefix_ends_in_a_dense_page() {
-        assert_eq!(dense_prefix(&[512, 512, 100, 512], 512, DENSE_PERCENT), 2);
-        assert_eq!(dense_prefix(&[100, 512, 512], 512, DENSE_PERCENT), 0);
-        assert_eq!(dense_prefix(&[512; 7], 512, DENSE_PERCENT), 7);
-        assert_eq!(dense_prefix(&[], 512, DENSE_PERCENT), 0);
-        assert_eq!(dense_prefix(&[512, 511, 512], 512, 100), 1);
-    }
 
     /// Gaps and sizes: scattered objects, and now and then a dense stretch.
     fn stretches() -> impl Strategy<Value = Vec<(u32, u32)>> {

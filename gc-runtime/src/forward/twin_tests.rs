@@ -6,9 +6,8 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
 use crate::forward::fixed_pages::FixedPages;
-use crate::forward::offset_table::{
-    DENSE_PERCENT, ISLAND_PAGES, ISLAND_PERCENT, OffsetTable, PackedPage, Packing, PageSource,
-};
+use crate::forward::islands::{DENSE_PERCENT, ISLAND_PAGES, ISLAND_PERCENT, Packing};
+use crate::forward::offset_table::{OffsetTable, PackedPage, PageSource};
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, Plan};
 use crate::layout::ObjectLayout;
@@ -29,7 +28,7 @@ impl<'a> Arbitrary<'a> for Case {
         let packing = if u.ratio(1, 5)? { Packing::Tight } else { Packing::Islands };
         let mut objects = Vec::new();
         while !u.is_empty() && objects.len() < 20_000 {
-            // Stretches of one density: islands need sixty-four dense pages in a row.
+            // Stretches of one density: islands need some dense pages in a row.
             let (gap, size, count) = match u.int_in_range(0..=4)? {
                 0 => (2000, 900, 20),
                 1 => (3, 40, 2000),
@@ -76,11 +75,10 @@ impl Twin {
         let mut page = dense;
         while page < live.len() {
             let first = u32::try_from(page).unwrap() * PAGE_WORDS;
-            let run = live[page..]
-                .iter()
-                .take_while(|&&words| percent(words, 1) >= ISLAND_PERCENT)
-                .count();
-            if packing == Packing::Tight || run < ISLAND_PAGES {
+            // Nothing may come along that an object reaches into from further than a page away.
+            let reaches = first - owner.get(&first).copied().unwrap_or(first);
+            let run = if packing == Packing::Tight { 0 } else { island(&live[page..], reaches) };
+            if run == 0 {
                 for (&word, _) in owner.range(first..first + PAGE_WORDS) {
                     places.insert(word, next);
                     next += 1;
@@ -104,6 +102,25 @@ impl Twin {
         }
         Self { places, end: next }
     }
+}
+
+/// How many of these pages the island has that begins with the first of them.
+fn island(live: &[u64], reaches: u32) -> usize {
+    let is_dense = |pages: &[u64]| {
+        let all = pages.len() as u64 * u64::from(PAGE_WORDS);
+        !pages.is_empty() && pages.iter().sum::<u64>() * 100 >= all * ISLAND_PERCENT
+    };
+    let core = |from: usize| live[from..].iter().take_while(|&&words| is_dense(&[words])).count();
+    // With a page that is partly dead before the dense ones, or without; then one after them.
+    let lead = usize::from(core(0) == 0 && live[0] > 0 && reaches <= PAGE_WORDS);
+    let mut end = lead + core(lead);
+    if end - lead < ISLAND_PAGES || !is_dense(&live[..end]) {
+        return 0;
+    }
+    if end < live.len() && live[end] > 0 && is_dense(&live[..=end]) {
+        end += 1;
+    }
+    end
 }
 
 /// What the planner's pages take, word by word: new place to old.

@@ -122,25 +122,6 @@ impl LiveBitmap {
         }
     }
 
-    /// The first dead word after the live word `word`, at most `end`.
-    #[inline]
-    pub(crate) fn run_end(&self, word: u32, end: u32) -> u32 {
-        let mut index = word / BLOCK_WORDS;
-        let mut dead =
-            !self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
-        loop {
-            let base = index * BLOCK_WORDS;
-            if base >= end {
-                return end;
-            }
-            if dead != 0 {
-                return end.min(base + dead.trailing_zeros());
-            }
-            index += 1;
-            dead = !self.blocks[index as usize].load(Ordering::Relaxed);
-        }
-    }
-
     /// Forgets everything about the first `words` words.
     pub(crate) fn clear(&self, words: u32) {
         self.blocks.clear(Range { start: 0, end: words.div_ceil(BLOCK_WORDS) as usize });
@@ -172,7 +153,7 @@ mod tests {
                 let mut word = 0;
                 while let Some(start) = bitmap.next_live(word, total) {
                     prop_assert!(naive[word as usize..start as usize].iter().all(|live| !live));
-                    let end = bitmap.run_end(start, total);
+                    let end = (start..total).find(|&at| !bitmap.is_live(at)).unwrap_or(total);
                     prop_assert!(naive[start as usize..end as usize].iter().all(|&live| live));
                     prop_assert!(end == total || !naive[end as usize]);
                     word = end;

@@ -7,6 +7,7 @@
 //! logs what it stores, because its unscanned roots may be the only other place that has it.
 
 pub(crate) mod live_bitmap;
+pub(crate) mod slot_pages;
 pub(crate) mod barrier;
 pub(crate) mod worklist;
 pub(crate) mod ephemerons;

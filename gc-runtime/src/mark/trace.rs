@@ -131,6 +131,7 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
         let layout = space.layout(&words[word as usize..]);
         space.live.fill(word, layout.words(), self.writers);
         space.straddles.note_object(space.geometry, word, layout);
+        space.slot_pages.note_object(space.geometry, word, layout);
         if layout.has_weak_slots() {
             return self.scan_weak(word, layout);
         }

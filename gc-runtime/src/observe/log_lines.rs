@@ -102,7 +102,7 @@ impl LogLines {
         let CycleStats { number, reason, .. } = stats;
         self.line(format_args!(
             "cycle {number} ({reason}, {}): live {} KiB, used {} -> {} of {} KiB, mark {} us, pauses {} + {} us, \
-             compact {} us, deposit {} us, finish {} us, {} pages moved, {} KiB copied, {} faults, {} us stalled",
+             compact {} us, deposit {} us, finish {} us, {} pages moved, {} KiB copied, {} KiB slid in {} islands, {} faults, {} us stalled",
             self.transport,
             stats.live_bytes >> 10,
             stats.used_bytes_before >> 10,
@@ -116,6 +116,8 @@ impl LogLines {
             stats.finish_ns / 1000,
             stats.pages_moved,
             stats.bytes_copied >> 10,
+            stats.bytes_slid >> 10,
+            stats.islands,
             stats.faults,
             stats.allocation_stall_ns / 1000,
         ));

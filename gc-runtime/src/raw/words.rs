@@ -34,6 +34,62 @@ pub(crate) fn copy(from: &[AtomicU64], to: &[AtomicU64]) {
     }
 }
 
+/// Copies the first `run` words of `from` to the start of `to`, and perhaps a few more after them:
+/// whole lines are copied without a look at how many words of the last are wanted, if both have the
+/// room.
+///
+/// # Panics
+///
+/// If either is shorter than the run.
+#[inline(always)]
+pub(crate) fn copy_over(from: &[AtomicU64], to: &[AtomicU64], run: usize) {
+    let lines = run.next_multiple_of(LINE_WORDS);
+    if lines > from.len() || lines > to.len() {
+        return copy(&from[..run], &to[..run]);
+    }
+    let (from, _) = from[..lines].as_chunks::<LINE_WORDS>();
+    let (to, _) = to[..lines].as_chunks::<LINE_WORDS>();
+    for (from, to) in from.iter().zip(to) {
+        copy_line(from, to);
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+fn copy_line(from: &[AtomicU64; LINE_WORDS], to: &[AtomicU64; LINE_WORDS]) {
+    // SAFETY: both arrays are valid for 64 bytes (reference invariant), atomics may be written
+    // through shared references, and every mixture of bytes is a valid word. The instructions use
+    // neither the stack nor the flags.
+    unsafe {
+        std::arch::asm!(
+            "movups {a}, xmmword ptr [{from}]",
+            "movups {b}, xmmword ptr [{from} + 16]",
+            "movups {c}, xmmword ptr [{from} + 32]",
+            "movups {d}, xmmword ptr [{from} + 48]",
+            "prefetchw byte ptr [{to} + {ahead}]",
+            "movups xmmword ptr [{to}], {a}",
+            "movups xmmword ptr [{to} + 16], {b}",
+            "movups xmmword ptr [{to} + 32], {c}",
+            "movups xmmword ptr [{to} + 48], {d}",
+            ahead = const PREFETCH_BYTES,
+            from = in(reg) from,
+            to = in(reg) to,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn copy_line(from: &[AtomicU64; LINE_WORDS], to: &[AtomicU64; LINE_WORDS]) {
+    for (source, target) in from.iter().zip(to) {
+        target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn copy_long(from: &[AtomicU64], to: &[AtomicU64]) {
     let (lines, rest) = (from.len() / LINE_WORDS, from.len() % LINE_WORDS * size_of::<u64>());
@@ -157,6 +213,16 @@ pub(crate) fn prefetch(word: &AtomicU64) {
     let _ = word;
 }
 
+/// Fetches `count` lines of `words` from `first` on; those beyond the end are left out.
+#[inline(always)]
+pub(crate) fn prefetch_lines(words: &[AtomicU64], first: usize, count: usize) {
+    if let Some(ahead) = words.get(first..first + count * LINE_WORDS) {
+        for line in 0..count {
+            prefetch(&ahead[line * LINE_WORDS]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +236,21 @@ mod tests {
             assert!(to.iter().zip(0..).all(|(word, i)| word.load(Ordering::Relaxed) == i));
             fill(&to, 7);
             assert!(to.iter().all(|word| word.load(Ordering::Relaxed) == 7));
+        }
+    }
+
+    #[test]
+    fn a_copy_over_brings_the_run_and_stays_in_bounds() {
+        let from: Vec<AtomicU64> = (0..40).map(AtomicU64::new).collect();
+        for run in 0..=20usize {
+            for (room_from, room_to) in [(run, run), (40, run), (run, 40), (40, 40)] {
+                let to: Vec<AtomicU64> = (0..40).map(|_| AtomicU64::new(u64::MAX)).collect();
+                copy_over(&from[..room_from], &to[..room_to], run);
+                let got = |at: usize| to[at].load(Ordering::Relaxed);
+                assert!((0..run).all(|at| got(at) == at as u64));
+                let end = run.next_multiple_of(LINE_WORDS).min(room_from).min(room_to);
+                assert!((end..40).all(|at| got(at) == u64::MAX), "{run} {room_from} {room_to}");
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, PageKind, Plan, PlanCell};
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::LiveBitmap;
+use crate::mark::slot_pages::SlotPages;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
 use crate::space::allocation::Allocation;
@@ -34,6 +35,7 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) live: LiveBitmap,
     pub(crate) offsets: OffsetTable,
     pub(crate) straddles: StraddleTable,
+    pub(crate) slot_pages: SlotPages,
     pub(crate) states: PageStates<SideTable<AtomicU32>>,
     pub(crate) plan: PlanCell,
     /// End of the compacted words in the new heap.
@@ -70,6 +72,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             live: LiveBitmap::new(geometry.words)?,
             offsets: OffsetTable::new(geometry)?,
             straddles: StraddleTable::new(geometry.pages)?,
+            slot_pages: SlotPages::new(geometry.pages)?,
             states: PageStates::new(SideTable::new(geometry.pages as usize, c"gc page states")?),
             plan: PlanCell::default(),
             compact_words: AtomicU32::new(0),
@@ -202,6 +205,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         while at < end {
             let layout = self.layout(&words[at as usize..]);
             self.straddles.note_object(self.geometry, at, layout);
+            self.slot_pages.note_object(self.geometry, at, layout);
             at += layout.words();
         }
         for page in self.geometry.page_of(start).0..=self.geometry.page_of(end - 1).0 {
@@ -228,6 +232,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let pages = self.stale_pages.swap(0, Ordering::Relaxed).min(self.geometry.pages);
         self.live.clear(self.geometry.page_start(PageIndex(pages)));
         self.straddles.clear(pages);
+        self.slot_pages.clear(pages);
         self.states.reset(pages);
     }
 }
