@@ -46,12 +46,20 @@ pub struct ObjectRef(std::num::NonZeroU64);
 impl ObjectRef {
     /// Takes an address for a reference; `None` for the null address.
     #[must_use]
+    #[inline]
     pub fn from_address(address: u64) -> Option<Self> {
         std::num::NonZeroU64::new(address).map(Self)
     }
 
+    /// An object that has just been made.
+    #[inline(always)]
+    pub(crate) fn new(address: std::num::NonZeroU64) -> Self {
+        Self(address)
+    }
+
     /// The address, in bytes.
     #[must_use]
+    #[inline]
     pub fn address(self) -> u64 {
         self.0.get()
     }

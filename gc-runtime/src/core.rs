@@ -1,5 +1,6 @@
 //! What a heap is made of, and what its mutators and its collector do to each other.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
@@ -129,12 +130,12 @@ impl<M: ObjectModel> HeapCore<M> {
         let breaks = BreakOnPanic(self);
         match request {
             Request::START_LOGGING => {
-                mutator.marking.store(BarrierMode::LogBoth as u32, Ordering::Relaxed);
+                mutator.block.marking.store(BarrierMode::LogBoth as u32, Ordering::Relaxed);
             }
             Request::SCAN_ROOTS => {
                 self.retire_buffers(mutator);
                 self.logged.push(mutator.collect_roots());
-                mutator.marking.store(BarrierMode::LogOld as u32, Ordering::Relaxed);
+                mutator.block.marking.store(BarrierMode::LogOld as u32, Ordering::Relaxed);
             }
             Request::FLUSH_LOG => mutator.log.flush(&self.logged),
             _ => unreachable!("stopping is not an action"),
@@ -150,10 +151,9 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// Ends a mutator's allocation buffer.
     pub(crate) fn retire_buffer(&self, mutator: &MutatorCore) {
-        let bump = mutator.bump.swap(0, Ordering::Relaxed);
-        mutator.limit.store(0, Ordering::Relaxed);
-        mutator.buffer_end.store(0, Ordering::Relaxed);
-        self.note_born(mutator.buffer_start.swap(0, Ordering::Relaxed), bump);
+        if let Some(Range { start, end }) = mutator.block.retire() {
+            self.note_born(start, end);
+        }
     }
 
     /// Ends a mutator's last large allocation.
@@ -200,7 +200,7 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// By a running mutator: carries out everything it was asked for.
     pub(crate) fn poll(&self, mutator: &MutatorCore) {
-        while mutator.requests.load(Ordering::Acquire) != 0 {
+        while mutator.block.requests.load(Ordering::Acquire) != 0 {
             for request in [Request::START_LOGGING, Request::SCAN_ROOTS, Request::FLUSH_LOG] {
                 if mutator.has(request) {
                     // In a broken heap nobody waits for the deed, and what panicked would again.

@@ -2,7 +2,11 @@
 
 use std::mem::offset_of;
 
+use crate::raw::block::Block;
 use crate::safepoint::MutatorCore;
+
+/// The mutator's address is the block's.
+const BLOCK: usize = offset_of!(MutatorCore, block);
 
 /// Byte offsets into the block at [`Mutator::block_address`](crate::Mutator::block_address), for
 /// machine code that allocates, stores and polls without calling the heap.
@@ -46,13 +50,13 @@ pub struct JitLayout;
 
 impl JitLayout {
     /// 64 bits: the address of the next object.
-    pub const BUMP: usize = offset_of!(MutatorCore, bump);
+    pub const BUMP: usize = BLOCK + Block::BUMP;
     /// 64 bits: the address where the buffer ends; 0 asks for a safepoint.
-    pub const LIMIT: usize = offset_of!(MutatorCore, limit);
+    pub const LIMIT: usize = BLOCK + Block::LIMIT;
     /// 32 bits: zero if stores need no barrier.
-    pub const MARKING: usize = offset_of!(MutatorCore, marking);
+    pub const MARKING: usize = BLOCK + Block::MARKING;
     /// 32 bits: not zero if a safepoint is wanted.
-    pub const SAFEPOINT: usize = offset_of!(MutatorCore, requests);
+    pub const SAFEPOINT: usize = BLOCK + Block::REQUESTS;
 }
 
 #[cfg(test)]

@@ -24,16 +24,19 @@ pub struct Local<'m> {
 }
 
 impl Local<'_> {
+    #[inline(always)]
     pub(crate) fn new(object: ObjectRef) -> Self {
         Self { object, mutator: PhantomData }
     }
 
+    #[inline(always)]
     pub(crate) fn from_value(value: u64) -> Option<Self> {
         ObjectRef::from_address(value).map(Self::new)
     }
 
     /// The reference as a runtime's own code holds it; nothing keeps this form from going stale.
     #[must_use]
+    #[inline]
     pub fn object(self) -> ObjectRef {
         self.object
     }

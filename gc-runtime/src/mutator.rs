@@ -16,11 +16,13 @@ use crate::heap::Heap;
 use crate::layout::MIN_OBJECT_WORDS;
 use crate::local::Local;
 use crate::mark::barrier::BarrierMode;
-use crate::model::ObjectModel;
+use crate::model::{Header, ObjectModel};
+use crate::raw::held_words::HeldWords;
 use crate::raw::words;
 use crate::record::Records;
 use crate::safepoint::MutatorCore;
 use crate::space::allocation::{BUFFER_PAGES, Grant};
+use crate::space::moving_space::MovingSpace;
 
 /// Objects above this share of an allocation buffer get pages of their own.
 const LARGE_SHARE: usize = 4;
@@ -49,6 +51,8 @@ enum Room {
 #[derive(Debug)]
 pub struct Mutator<M: ObjectModel = Records> {
     pub(crate) core: Arc<MutatorCore>,
+    /// The heap's words.
+    pub(crate) words: HeldWords,
     pub(crate) heap: Heap<M>,
     _stack: AltStack,
     /// The signal stack, and the right to run, belong to one thread.
@@ -75,13 +79,21 @@ impl<M: ObjectModel> Mutator<M> {
             assert!(!holds, "a thread's roots hold references before it is attached");
         }
         let stack = AltStack::ensure(SIGNAL_STACK_BYTES).map_err(no_memory)?;
+        let words = || HeldWords::of(Arc::clone(&core.space), MovingSpace::words);
         let mut mutators = core.safepoints.mutators();
         let mode = core.barrier_mode.load(Ordering::Acquire);
         let flips = core.flips.load(Ordering::Acquire);
-        let mutator = Arc::new(MutatorCore::new(mode, flips, roots).map_err(no_memory)?);
+        let mutator = MutatorCore::new(words(), mode, flips, roots).map_err(no_memory)?;
+        let mutator = Arc::new(mutator);
         mutators.push(Arc::clone(&mutator));
         drop(mutators);
-        Ok(Self { core: mutator, heap: heap.clone(), _stack: stack, not_send: PhantomData })
+        Ok(Self {
+            core: mutator,
+            words: words(),
+            heap: heap.clone(),
+            _stack: stack,
+            not_send: PhantomData,
+        })
     }
 
     pub(crate) fn shared(&self) -> &HeapCore<M> {
@@ -104,7 +116,7 @@ impl<M: ObjectModel> Mutator<M> {
     /// Comes to a safepoint if one is asked for.
     #[inline]
     pub fn safepoint(&mut self) {
-        if self.core.requests.load(Ordering::Acquire) != 0 {
+        if self.core.block.requests.load(Ordering::Acquire) != 0 {
             self.shared().poll(&self.core);
         }
     }
@@ -137,31 +149,60 @@ impl<M: ObjectModel> Mutator<M> {
         self.shared().wait_safely(&self.core, |state| state.finished >= ticket);
     }
 
-    /// Allocates `words` words of zeros.
+    /// Allocates `words` words: the header, and zeros.
     ///
-    /// The object's header must be in place before this mutator's next safepoint.
-    #[inline]
-    pub(crate) fn allocate_words(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
-        let bytes = usize::try_from(words).ok().and_then(|words| words.checked_mul(WORD_BYTES));
-        let bump = self.core.bump.load(Ordering::Relaxed);
-        let limit = self.core.limit.load(Ordering::Relaxed);
-        if let Some(bytes) = bytes
-            && bytes <= limit.wrapping_sub(bump)
-            && bump <= limit
-        {
-            self.core.bump.store(bump + bytes, Ordering::Relaxed);
-            return Ok(ObjectRef::from_address(bump as u64).expect("buffers are not at null"));
+    /// Inlined, this is the sequence that [`JitLayout`](crate::JitLayout) publishes, and the store
+    /// of the header.
+    #[inline(always)]
+    pub(crate) fn allocate_words(
+        &mut self,
+        words: u32,
+        header: Header,
+    ) -> Result<ObjectRef, OutOfMemory> {
+        match self.core.block.take(words) {
+            Some(new) => {
+                new.header[0].store(header.first(), Ordering::Relaxed);
+                if M::HEADER_WORDS > 1 {
+                    new.header[1].store(header.second(), Ordering::Relaxed);
+                }
+                Ok(ObjectRef::new(new.address))
+            }
+            None => self.allocate_slow(u64::from(words), header),
         }
-        self.allocate_slow(words, Room::Shared)
     }
 
-    /// Allocates `words` words of zeros on pages of their own.
-    pub(crate) fn allocate_pages(&mut self, words: u64) -> Result<ObjectRef, OutOfMemory> {
-        self.allocate_slow(words, Room::OwnPages)
-    }
-
+    /// Allocates `words` words, however many, wherever there is room.
     #[cold]
-    fn allocate_slow(&mut self, words: u64, room: Room) -> Result<ObjectRef, OutOfMemory> {
+    #[inline(never)]
+    pub(crate) fn allocate_slow(
+        &mut self,
+        words: u64,
+        header: Header,
+    ) -> Result<ObjectRef, OutOfMemory> {
+        self.find_room(words, header, Room::Shared)
+    }
+
+    /// Allocates `words` words on pages of their own: the header, and zeros.
+    pub(crate) fn allocate_pages(
+        &mut self,
+        words: u64,
+        header: Header,
+    ) -> Result<ObjectRef, OutOfMemory> {
+        self.find_room(words, header, Room::OwnPages)
+    }
+
+    fn find_room(
+        &mut self,
+        words: u64,
+        header: Header,
+        room: Room,
+    ) -> Result<ObjectRef, OutOfMemory> {
+        let object = self.find_words(words, room)?;
+        self.write_header(object, header);
+        Ok(object)
+    }
+
+    fn find_words(&mut self, words: u64, room: Room) -> Result<ObjectRef, OutOfMemory> {
         debug_assert!(words >= u64::from(MIN_OBJECT_WORDS), "the smallest object has two words");
         let heap = self.heap.clone();
         let core = heap.core();
@@ -187,18 +228,13 @@ impl<M: ObjectModel> Mutator<M> {
             core.poll(&mutator);
             if !large {
                 // The limit may only have been lowered to get this thread's attention.
-                let (bump, end) = (
-                    mutator.bump.load(Ordering::Relaxed),
-                    mutator.buffer_end.load(Ordering::Relaxed),
-                );
-                if bytes <= end - bump {
-                    mutator.bump.store(bump + bytes, Ordering::Relaxed);
-                    mutator.limit.store(end, Ordering::Release);
-                    return Ok(ObjectRef::from_address(bump as u64).expect("not at null"));
+                mutator.block.reopen();
+                if let Some(new) = u32::try_from(words).ok().and_then(|n| mutator.block.take(n)) {
+                    return Ok(ObjectRef::new(new.address));
                 }
             }
             let mut cursor = core.space.allocation.lock();
-            if mutator.requests.load(Ordering::Acquire) != 0 {
+            if mutator.block.requests.load(Ordering::Acquire) != 0 {
                 continue;
             }
             core.space.deposit_ahead(&mut cursor, pages);
@@ -236,10 +272,12 @@ impl<M: ObjectModel> Mutator<M> {
                 core.retire_buffer(&mutator);
                 self.prepare(grant);
                 let end = start + grant.pages as usize * geometry.page_bytes();
-                mutator.buffer_start.store(start, Ordering::Relaxed);
-                mutator.buffer_end.store(end, Ordering::Relaxed);
-                mutator.bump.store(start + bytes, Ordering::Relaxed);
-                mutator.limit.store(end, Ordering::Release);
+                mutator.block.refill(start..end);
+                if let Some(new) = u32::try_from(words).ok().and_then(|n| mutator.block.take(n)) {
+                    return Ok(ObjectRef::new(new.address));
+                }
+                // It was wanted at a safepoint in between.
+                continue;
             }
             return Ok(ObjectRef::from_address(start as u64).expect("not at null"));
         }
@@ -304,23 +342,24 @@ impl<M: ObjectModel> Mutator<M> {
     /// The write barrier: to be called before `slot` is overwritten with `new`.
     #[inline(always)]
     pub(crate) fn before_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
-        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+        if self.core.block.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
             self.log_store(slot, new);
         }
     }
 
     /// Tells a marking that is under way of an object that it might not find by itself.
     pub(crate) fn log_if_marking(&self, value: u64) {
-        if self.core.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+        if self.core.block.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
             self.core.log.log(value, &self.shared().logged);
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn log_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
         let logged = &self.shared().logged;
         self.core.log.log(slot.load(Ordering::Relaxed), logged);
-        if self.core.marking.load(Ordering::Relaxed) == BarrierMode::LogBoth as u32 {
+        if self.core.block.marking.load(Ordering::Relaxed) == BarrierMode::LogBoth as u32 {
             self.core.log.log(new, logged);
         }
     }

@@ -8,7 +8,6 @@ use crate::layout::ObjectLayout;
 use crate::local::Local;
 use crate::model::{Header, ObjectModel};
 use crate::mutator::Mutator;
-use crate::space::moving_space::MovingSpace;
 
 impl<M: ObjectModel> Mutator<M> {
     /// Allocates an object with this header; the rest of it is zeros.
@@ -54,12 +53,9 @@ impl<M: ObjectModel> Mutator<M> {
     pub fn allocate(&mut self, header: Header) -> Result<ObjectRef, OutOfMemory> {
         debug_assert!(header.first() != 0, "a header of zero is no object");
         let words = self.heap.core().space.model.layout(header).words();
-        let object = self.allocate_words(u64::from(words))?;
-        self.write_header(object, header);
-        Ok(object)
+        self.allocate_words(words, header)
     }
 
-    #[inline(always)]
     pub(crate) fn write_header(&self, object: ObjectRef, header: Header) {
         let words = self.words_from(Local::new(object));
         words[0].store(header.first(), Ordering::Relaxed);
@@ -83,30 +79,38 @@ impl<M: ObjectModel> Mutator<M> {
     #[must_use]
     #[inline]
     pub fn reference(&self, value: u64) -> Option<Local<'_>> {
-        self.heap.core().space.geometry.word_of(value)?;
-        Local::from_value(value)
+        if self.words.has(value) { Local::from_value(value) } else { None }
     }
 
     /// The heap's words from the object's header on.
     #[inline(always)]
     pub(crate) fn words_from(&self, object: Local<'_>) -> &[AtomicU64] {
-        let space = &self.heap.core().space;
-        let word = space.geometry.word_of(object.object().address());
-        &space.words()[word.expect("an object of this heap") as usize..]
+        &self.words.words()[self.words.index_of(object.object().address())..]
+    }
+
+    /// Word `word` of an object.
+    #[inline(always)]
+    pub(crate) fn word_at(&self, object: Local<'_>, word: usize) -> &AtomicU64 {
+        let first = self.words.index_of(object.object().address());
+        &self.words.words()[first.wrapping_add(word)]
     }
 
     /// An object's header.
     #[must_use]
     #[inline]
     pub fn header(&self, object: Local<'_>) -> Header {
-        MovingSpace::<M>::header(self.words_from(object))
+        let first = self.word_at(object, 0).load(Ordering::Relaxed);
+        match M::HEADER_WORDS {
+            1 => Header::one(first),
+            _ => Header::two(first, self.word_at(object, 1).load(Ordering::Relaxed)),
+        }
     }
 
     /// An object's layout.
     #[must_use]
     #[inline]
     pub fn layout(&self, object: Local<'_>) -> ObjectLayout {
-        self.heap.core().space.layout(self.words_from(object))
+        self.heap.core().space.model.layout(self.header(object))
     }
 
     /// Word `word` of an object, the header being word 0, to be read and written without barriers:
@@ -120,7 +124,7 @@ impl<M: ObjectModel> Mutator<M> {
     #[must_use]
     #[inline]
     pub fn raw_word<'m>(&'m self, object: Local<'m>, word: u32) -> &'m AtomicU64 {
-        &self.words_from(object)[word as usize]
+        self.word_at(object, word as usize)
     }
 
     /// All words of an object, the header included.

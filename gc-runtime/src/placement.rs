@@ -77,8 +77,7 @@ impl<M: ObjectModel> Mutator<M> {
             return self.allocate(header);
         }
         let words = u64::from(core.space.model.layout(header).words());
-        let object = self.allocate_pages(words)?;
-        self.write_header(object, header);
+        let object = self.allocate_pages(words, header)?;
         core.fixed.aligned.add(object.address());
         Ok(object)
     }

@@ -27,6 +27,7 @@ impl Record {
 
     /// The header word. Bit 63 is always set, so that no header is zero; reference slots are in
     /// bits 32 to 59, data words in bits 0 to 31.
+    #[inline(always)]
     pub(crate) fn header(self) -> u64 {
         1 << 63 | u64::from(self.refs) << 32 | u64::from(self.data_words)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use crate::addr::ObjectRef;
 use crate::error::OutOfMemory;
 use crate::local::{Local, RootIndex};
 use crate::model::Header;
@@ -21,8 +22,9 @@ impl Mutator<Records> {
     /// # Panics
     ///
     /// If `record.refs` exceeds [`Record::MAX_REFS`], or there are 2^20 roots already.
+    #[inline]
     pub fn alloc(&mut self, record: Record) -> Result<RootIndex, OutOfMemory> {
-        let object = self.alloc_record(record)?;
+        let object = self.alloc_unrooted(record)?;
         Ok(self.push_root(Some(Local::new(object))))
     }
 
@@ -35,17 +37,33 @@ impl Mutator<Records> {
     /// # Panics
     ///
     /// If `record.refs` exceeds [`Record::MAX_REFS`], or there is no such root any more.
+    #[inline]
     pub fn alloc_into(&mut self, root: RootIndex, record: Record) -> Result<(), OutOfMemory> {
-        let object = self.alloc_record(record)?;
+        let object = self.alloc_unrooted(record)?;
         self.set_root(root, Some(Local::new(object)));
         Ok(())
     }
 
-    fn alloc_record(&mut self, record: Record) -> Result<crate::ObjectRef, OutOfMemory> {
+    /// Allocates a record of null references and zero data, without a root.
+    ///
+    /// The reference is good until the next safepoint: put it into a root or a record before the
+    /// next allocation ([`local`](Self::local)).
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Panics
+    ///
+    /// If `record.refs` exceeds [`Record::MAX_REFS`].
+    #[inline]
+    pub fn alloc_unrooted(&mut self, record: Record) -> Result<ObjectRef, OutOfMemory> {
         assert!(record.refs <= Record::MAX_REFS, "a record of {} slots", record.refs);
-        let object = self.allocate_words(record.words())?;
-        self.write_header(object, Header::one(record.header()));
-        Ok(object)
+        let (words, header) = (record.words(), Header::one(record.header()));
+        match u32::try_from(words) {
+            Ok(words) => self.allocate_words(words, header),
+            Err(_) => self.allocate_slow(words, header),
+        }
     }
 
     #[inline(always)]
@@ -69,10 +87,11 @@ impl Mutator<Records> {
 
     #[inline(always)]
     fn slot(&self, object: Local<'_>, slot: u32) -> &AtomicU64 {
-        let words = self.words_from(object);
-        let refs = Record::from_header(words[0].load(Ordering::Relaxed)).refs;
-        assert!(slot < refs, "slot {slot} of a record with {refs}");
-        &words[1 + slot as usize]
+        let refs = self.record(object).refs;
+        if slot >= refs {
+            no_such_slot(slot, refs);
+        }
+        self.word_at(object, 1 + slot as usize)
     }
 
     /// The object that a slot refers to; `None` for null.
@@ -164,9 +183,22 @@ impl Mutator<Records> {
 
     #[inline(always)]
     fn data_word(&self, object: Local<'_>, index: u32) -> &AtomicU64 {
-        let words = self.words_from(object);
-        let record = Record::from_header(words[0].load(Ordering::Relaxed));
-        assert!(index < record.data_words, "word {index} of a record with {}", record.data_words);
-        &words[1 + record.refs as usize + index as usize]
+        let record = self.record(object);
+        if index >= record.data_words {
+            no_such_word(index, record.data_words);
+        }
+        self.word_at(object, 1 + record.refs as usize + index as usize)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_such_slot(slot: u32, refs: u32) -> ! {
+    panic!("slot {slot} of a record with {refs}");
+}
+
+#[cold]
+#[inline(never)]
+fn no_such_word(word: u32, words: u32) -> ! {
+    panic!("word {word} of a record with {words}");
 }

@@ -12,11 +12,13 @@ use crate::roots::{AddedRoots, GlobalRoot};
 impl<M: ObjectModel> Mutator<M> {
     /// How many roots this mutator has.
     #[must_use]
+    #[inline]
     pub fn root_count(&self) -> usize {
         self.core.roots.len() as usize
     }
 
     /// Drops all roots but the first `len`.
+    #[inline]
     pub fn truncate_roots(&self, len: usize) {
         self.core.roots.truncate(u32::try_from(len).unwrap_or(u32::MAX));
     }
@@ -26,6 +28,7 @@ impl<M: ObjectModel> Mutator<M> {
     /// # Panics
     ///
     /// If there are 2^20 roots already.
+    #[inline]
     pub fn push_root(&self, value: Option<Local<'_>>) -> RootIndex {
         RootIndex(self.core.roots.push(address_of(value)))
     }

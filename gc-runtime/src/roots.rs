@@ -25,6 +25,7 @@ impl ShadowStack {
         Ok(Self { slots: SideTable::new(MAX_ROOTS, c"gc roots")?, len: AtomicU32::new(0) })
     }
 
+    #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
         self.len.load(Ordering::Relaxed)
     }
@@ -33,8 +34,9 @@ impl ShadowStack {
     #[inline]
     pub(crate) fn push(&self, value: u64) -> u32 {
         let at = self.len();
-        assert!((at as usize) < MAX_ROOTS, "more than {MAX_ROOTS} roots in one mutator");
-        self.slots[at as usize].store(value, Ordering::Relaxed);
+        // There are as many slots as there may be roots.
+        let Some(slot) = self.slots.get(at as usize) else { too_many_roots() };
+        slot.store(value, Ordering::Relaxed);
         self.len.store(at + 1, Ordering::Relaxed);
         at
     }
@@ -43,10 +45,13 @@ impl ShadowStack {
     #[inline]
     pub(crate) fn slot(&self, at: u32) -> &AtomicU64 {
         let len = self.len();
-        assert!(at < len, "root {at} of {len}");
-        &self.slots[at as usize]
+        match self.slots.get(at as usize) {
+            Some(slot) if at < len => slot,
+            _ => no_such_root(at, len),
+        }
     }
 
+    #[inline]
     pub(crate) fn truncate(&self, len: u32) {
         self.len.store(self.len().min(len), Ordering::Relaxed);
     }
@@ -64,6 +69,18 @@ impl ShadowStack {
     pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
         forward_all(self.live_slots(), forwarding);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn too_many_roots() -> ! {
+    panic!("more than {MAX_ROOTS} roots in one mutator");
+}
+
+#[cold]
+#[inline(never)]
+fn no_such_root(at: u32, len: u32) -> ! {
+    panic!("root {at} of {len}");
 }
 
 fn values(slots: &[AtomicU64]) -> Vec<u64> {

@@ -13,7 +13,9 @@ use std::time::Duration;
 use crate::embedder_roots::{RootVisitor, Roots};
 use crate::forward::Forwarding;
 use crate::mark::barrier::BarrierLog;
+use crate::raw::block::Block;
 use crate::raw::futex;
+use crate::raw::held_words::HeldWords;
 use crate::roots::ShadowStack;
 
 const RUNNING: u32 = 0;
@@ -42,21 +44,11 @@ impl Request {
     pub(crate) const FLUSH_LOG: Self = Self(8);
 }
 
-/// The part of a mutator that the collector sees. The first four words are the published layout.
+/// The part of a mutator that the collector sees. The published block comes first.
 #[repr(C)]
 pub(crate) struct MutatorCore {
-    /// Address of the next free byte of the allocation buffer.
-    pub(crate) bump: AtomicUsize,
-    /// Address of the buffer's end; zero asks the mutator to come to a safepoint.
-    pub(crate) limit: AtomicUsize,
-    /// What the write barrier logs ([`crate::mark::barrier::BarrierMode`]); zero is nothing.
-    pub(crate) marking: AtomicU32,
-    /// Pending requests; not zero means poll.
-    pub(crate) requests: AtomicU32,
+    pub(crate) block: Block,
     state: AtomicU32,
-    /// Address of the allocation buffer's first byte and of its true end.
-    pub(crate) buffer_start: AtomicUsize,
-    pub(crate) buffer_end: AtomicUsize,
     /// The last large allocation, which has pages of its own.
     pub(crate) large_start: AtomicUsize,
     pub(crate) large_end: AtomicUsize,
@@ -78,25 +70,21 @@ impl fmt::Debug for MutatorCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MutatorCore")
             .field("state", &self.state)
-            .field("requests", &self.requests)
+            .field("block", &self.block)
             .finish_non_exhaustive()
     }
 }
 
 impl MutatorCore {
     pub(crate) fn new(
+        heap: HeldWords,
         marking: u32,
         flips_seen: u64,
         embedder_roots: Option<Arc<dyn Roots>>,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            bump: AtomicUsize::new(0),
-            limit: AtomicUsize::new(0),
-            marking: AtomicU32::new(marking),
-            requests: AtomicU32::new(0),
+            block: Block::new(heap, marking),
             state: AtomicU32::new(RUNNING),
-            buffer_start: AtomicUsize::new(0),
-            buffer_end: AtomicUsize::new(0),
             large_start: AtomicUsize::new(0),
             large_end: AtomicUsize::new(0),
             flips_seen: AtomicU64::new(flips_seen),
@@ -152,18 +140,18 @@ impl MutatorCore {
     }
 
     pub(crate) fn has(&self, request: Request) -> bool {
-        self.requests.load(Ordering::Acquire) & request.0 != 0
+        self.block.requests.load(Ordering::Acquire) & request.0 != 0
     }
 
     /// Says that a request has been carried out. Only by the owner of the state.
     pub(crate) fn carried_out(&self, request: Request) {
-        self.requests.fetch_and(!request.0, Ordering::AcqRel);
+        self.block.requests.fetch_and(!request.0, Ordering::AcqRel);
     }
 
     fn ask(&self, request: Request) {
-        self.requests.fetch_or(request.0, Ordering::AcqRel);
+        self.block.requests.fetch_or(request.0, Ordering::AcqRel);
         // Makes the next allocation take the slow path, which polls.
-        self.limit.store(0, Ordering::Release);
+        self.block.interrupt();
     }
 
     /// By the mutator: from here on the collector may act for it.
@@ -175,9 +163,9 @@ impl MutatorCore {
     /// By the mutator: waits until nobody holds it and it is not asked to stop, then runs again.
     pub(crate) fn leave_safe(&self) {
         loop {
-            let requests = self.requests.load(Ordering::SeqCst);
+            let requests = self.block.requests.load(Ordering::SeqCst);
             if requests & Request::STOP.0 != 0 {
-                futex::wait(&self.requests, requests, None);
+                futex::wait(&self.block.requests, requests, None);
                 continue;
             }
             match self.state.compare_exchange(SAFE, RUNNING, Ordering::SeqCst, Ordering::SeqCst) {
@@ -214,8 +202,8 @@ impl MutatorCore {
     }
 
     fn let_go(&self) {
-        self.requests.fetch_and(!Request::STOP.0, Ordering::SeqCst);
-        futex::wake_all(&self.requests);
+        self.block.requests.fetch_and(!Request::STOP.0, Ordering::SeqCst);
+        futex::wake_all(&self.block.requests);
         self.release();
     }
 }
@@ -312,13 +300,19 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
 
+    fn mutator() -> Arc<MutatorCore> {
+        let heap: Vec<AtomicU64> = vec![AtomicU64::new(0)];
+        let heap = HeldWords::of(Arc::new(heap), |vec| vec);
+        Arc::new(MutatorCore::new(heap, 0, 0, None).unwrap())
+    }
+
     #[test]
     fn nobody_runs_while_the_world_is_stopped() {
         let safepoints = Safepoints::default();
         let (running, working) = (AtomicU32::new(0), AtomicBool::new(true));
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                let core = Arc::new(MutatorCore::new(0, 0, None).unwrap());
+                let core = mutator();
                 safepoints.mutators().push(Arc::clone(&core));
                 let (safepoints, running, working) = (&safepoints, &running, &working);
                 scope.spawn(move || {
@@ -347,7 +341,7 @@ mod tests {
     #[test]
     fn a_safe_mutator_is_served_by_the_collector() {
         let safepoints = Safepoints::default();
-        let core = Arc::new(MutatorCore::new(0, 0, None).unwrap());
+        let core = mutator();
         core.enter_safe(&safepoints);
         safepoints.mutators().push(Arc::clone(&core));
         let mutators = safepoints.mutators();

@@ -1,13 +1,18 @@
 //! Two page spaces without a heap: what `uffd-move` can do by itself, for the questions about it.
-#![allow(unsafe_code, reason = "mremap, madvise and a signal handler; docs/safety.md lists them")]
+#![allow(
+    unsafe_code,
+    reason = "mremap, madvise, a signal handler and assembly; docs/safety.md lists them"
+)]
 
 mod child;
 mod fault_entry;
+mod published;
 mod spaces;
 mod words;
 
 pub use child::{Ended, wait};
 pub use fault_entry::{FaultEntry, ServeFault};
+pub use published::{Block, allocate};
 pub(crate) use spaces::touch;
 pub use spaces::{Delivery, Spaces};
 pub use words::copy;

@@ -46,7 +46,7 @@ impl<M: ObjectModel> Collector<M> {
         }
         self.trace();
         for mutator in pause.mutators().iter() {
-            mutator.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
+            mutator.block.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
         }
         core.barrier_mode.store(BarrierMode::Idle as u32, Ordering::Release);
         core.references.begin_clearing();

@@ -9,6 +9,8 @@
 
 pub(crate) mod map;
 pub(crate) mod words;
+pub(crate) mod held_words;
+pub(crate) mod block;
 pub(crate) mod futex;
 pub(crate) mod cpu;
 pub(crate) mod fatal;
