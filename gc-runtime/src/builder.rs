@@ -8,6 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use uffd_move::{Event, FaultHandler, FaultSignal, HandlerThread, PageRange, SignalRoute, route};
 
 use crate::addr::{Geometry, MAX_WORDS, WORD_BYTES};
+use crate::container::Group;
 use crate::core::{Control, HeapCore};
 use crate::cycle::{Collector, Policy};
 use crate::environment::Wishes;
@@ -18,13 +19,14 @@ use crate::mark::barrier::LoggedReferences;
 use crate::model::ObjectModel;
 use crate::observe::{LogLines, LogSettings, Observers};
 use crate::options::{
-    Container, Environment, FaultDelivery, Fork, Growth, Islands, Options, Transport,
-    TransportChoice, Zeal,
+    Container, Environment, FaultDelivery, Fork, Growth, Islands, Options, PageTables, Pressure,
+    Release as When, ReleaseBy, Transport, TransportChoice, Zeal,
 };
 use crate::raw::fault_entry::{FaultEntry, ServeFault};
 use crate::raw::uffd::HeapUffd;
 use crate::record::Records;
 use crate::references::References;
+use crate::release::{Ending, Release, Watch};
 use crate::roots::GlobalRoots;
 use crate::safepoint::Safepoints;
 use crate::space::allocation::Allocation;
@@ -130,6 +132,34 @@ impl<M: ObjectModel> HeapBuilder<M> {
         self
     }
 
+    /// When memory that is not used goes back to the system.
+    #[must_use]
+    pub fn release(mut self, release: When) -> Self {
+        self.options.release = release;
+        self
+    }
+
+    /// How it goes back.
+    #[must_use]
+    pub fn release_by(mut self, by: ReleaseBy) -> Self {
+        self.options.release_by = by;
+        self
+    }
+
+    /// How the page tables of memory that has gone back are freed.
+    #[must_use]
+    pub fn page_tables(mut self, page_tables: PageTables) -> Self {
+        self.options.page_tables = page_tables;
+        self
+    }
+
+    /// Whether free memory goes back when the system is short of it.
+    #[must_use]
+    pub fn pressure(mut self, pressure: Pressure) -> Self {
+        self.options.pressure = pressure;
+        self
+    }
+
     /// Slow checks.
     #[must_use]
     pub fn zeal(mut self, zeal: Zeal) -> Self {
@@ -158,6 +188,8 @@ impl<M: ObjectModel> HeapBuilder<M> {
         let Sizes { limit, soft, reserved } = Sizes::new(&options, page_bytes)?;
         let Chosen { transport, reason, events } = choose(&options, page_bytes)?;
         let kind = transport.kind();
+        let heap_pages = transport.heap().len() / page_bytes;
+        let heap_pages = u32::try_from(heap_pages).expect("limited by MAX_WORDS");
         let geometry = Geometry::new(transport.heap().base(), reserved, page_bytes);
         let space = MovingSpace::new(geometry, model, transport, Allocation::new(limit, soft));
         let space = Arc::new(space.map_err(system("mapping side tables"))?);
@@ -176,6 +208,8 @@ impl<M: ObjectModel> HeapBuilder<M> {
             globals: Arc::new(GlobalRoots::new().map_err(system("mapping global roots"))?),
             logged: LoggedReferences::default(),
             fixed: FixedObjects::default(),
+            release: Release::new(&options, heap_pages, page_bytes)
+                .map_err(system("preparing to give memory back"))?,
             references: References::new(geometry.words).map_err(system("mapping weak roots"))?,
             barrier_mode: AtomicU32::new(0),
             flips: AtomicU64::new(0),
@@ -194,7 +228,25 @@ impl<M: ObjectModel> HeapBuilder<M> {
             .spawn(move || collector.run())
             .map_err(system("starting the collector"))?;
         let collector = Mutex::new(Some(thread));
-        Ok(Heap { owner: Arc::new(Owner { collector, delivery: Some(delivery), core, reason }) })
+        let ending = Arc::<Ending>::default();
+        let owner = Owner {
+            collector,
+            drainer: Mutex::new(None),
+            ending: Arc::clone(&ending),
+            delivery: Some(delivery),
+            core: Arc::clone(&core),
+            reason,
+        };
+        let watch = match options.pressure {
+            Pressure::Heed => Watch::choose(Group::of_this_process().as_ref()),
+            Pressure::Ignore => None,
+        };
+        let drainer = std::thread::Builder::new()
+            .name("gc-release".to_owned())
+            .spawn(move || Release::serve(&*core, watch, &ending))
+            .map_err(system("starting the thread that gives memory back"))?;
+        owner.drainer.lock().expect("nobody else has it").replace(drainer);
+        Ok(Heap { owner: Arc::new(owner) })
     }
 }
 

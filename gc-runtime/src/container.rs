@@ -78,6 +78,11 @@ impl Group {
         })
     }
 
+    /// The group's folder, if it is of version 2.
+    pub(crate) fn folder_of_two(&self) -> Option<&Path> {
+        (self.files == Files::Two).then_some(&self.folder)
+    }
+
     /// Bytes that the process may still take before a group's limit is reached; `None` if nothing
     /// limits it.
     pub(crate) fn left_bytes(&self) -> Option<u64> {

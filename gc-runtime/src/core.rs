@@ -6,13 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::error::OomCause;
-use crate::event::{CycleReason, Event};
+use crate::event::{CycleReason, Event, ReleaseReason};
 use crate::fixed::FixedObjects;
 use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
 use crate::options::{Islands, Zeal};
 use crate::references::References;
+use crate::release::{Drainer, Release};
 use crate::roots::GlobalRoots;
 use crate::safepoint::{MutatorCore, Request, Safepoints};
 use crate::space::moving_space::MovingSpace;
@@ -27,6 +28,7 @@ pub(crate) struct HeapCore<M> {
     pub(crate) logged: LoggedReferences,
     pub(crate) references: References,
     pub(crate) fixed: FixedObjects,
+    pub(crate) release: Release,
     /// What mutators that attach now have to log ([`BarrierMode`]).
     pub(crate) barrier_mode: AtomicU32,
     /// How often the heap was set aside; a mutator's roots are as of the number it has seen.
@@ -58,6 +60,11 @@ pub(crate) struct ControlState {
     pub(crate) checks_begun: u64,
     pub(crate) checks_asked: u64,
     pub(crate) check_results: Vec<(u64, CheckResult)>,
+    pub(crate) trims_asked: u64,
+    /// All trims up to this one are done; the last of them gave back so many pages.
+    pub(crate) trimmed: u64,
+    pub(crate) trimmed_pages: u64,
+    pub(crate) shed_asked: bool,
     pub(crate) shutdown: bool,
 }
 
@@ -101,6 +108,27 @@ impl Control {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
+    }
+}
+
+impl<M: ObjectModel> Drainer for HeapCore<M> {
+    fn drain(&self, reason: ReleaseReason) {
+        if self.broken.load(Ordering::Acquire) {
+            return;
+        }
+        let began = Instant::now();
+        let given = self.release.drain(&self.space, reason);
+        if let Some(event) = given.event(reason, began) {
+            self.observers.tell(&event);
+            self.control.update(|state| state.shed_asked = true);
+        }
+        if reason == ReleaseReason::Pressure && self.has_garbage() {
+            self.control.suggest_cycle(CycleReason::Pressure);
+        }
+    }
+
+    fn release(&self) -> &Release {
+        &self.release
     }
 }
 
@@ -230,6 +258,13 @@ impl<M: ObjectModel> HeapCore<M> {
         drop(self.control.wait_until(|state| done(state) || self.broken.load(Ordering::Acquire)));
         self.leave_safe(mutator);
         self.poll(mutator);
+    }
+
+    /// Whether a quarter of what is in use may be garbage: it has been allocated since the last cycle.
+    fn has_garbage(&self) -> bool {
+        let page_bytes = self.space.geometry.page_bytes() as u64;
+        let used = u64::from(self.space.allocation.lock().top) * page_bytes;
+        used / 4 * 3 > self.observers.stats().live_bytes
     }
 
     /// Bytes that may be in use.

@@ -24,7 +24,7 @@ use rayon::ThreadPool;
 pub(crate) use policy::Policy;
 
 use crate::core::{ControlState, HeapCore};
-use crate::event::{CycleReason, Event, PauseKind, Phase};
+use crate::event::{CycleReason, Event, PauseKind, Phase, ReleaseReason};
 use crate::model::ObjectModel;
 use crate::options::Verify;
 use crate::space::moving_space::Naming;
@@ -41,6 +41,10 @@ pub(crate) struct Collector<M> {
 
 enum Job {
     Cycle(u64, CycleReason),
+    /// Gives back everything that is free, and answers all who have asked by then.
+    Trim(u64),
+    /// Gives back side tables of memory that was given back.
+    Shed,
     Check(Check),
     Shutdown,
 }
@@ -63,6 +67,13 @@ impl<M: ObjectModel> Collector<M> {
                     }
                     self.core.control.update(|state| state.finished = number);
                 }
+                Job::Trim(asked) => {
+                    let pages = self.trim();
+                    self.core
+                        .control
+                        .update(|state| (state.trimmed, state.trimmed_pages) = (asked, pages));
+                }
+                Job::Shed => self.core.space.shed_tables(),
                 Job::Check(check) => {
                     let result = catch_unwind(AssertUnwindSafe(|| self.check(check)));
                     let result = result.unwrap_or_else(|_| {
@@ -81,17 +92,38 @@ impl<M: ObjectModel> Collector<M> {
 
     fn next_job(&self) -> Job {
         let work = |state: &ControlState| {
-            state.shutdown || state.requested > state.begun || !state.checks_requested.is_empty()
+            state.shutdown
+                || state.requested > state.begun
+                || !state.checks_requested.is_empty()
+                || state.trims_asked > state.trimmed
+                || state.shed_asked
         };
         let mut state = self.core.control.wait_until(work);
         if state.shutdown {
             Job::Shutdown
         } else if !state.checks_requested.is_empty() {
             Job::Check(state.checks_requested.remove(0))
+        } else if state.trims_asked > state.trimmed && state.requested == state.begun {
+            Job::Trim(state.trims_asked)
+        } else if state.requested == state.begun {
+            state.shed_asked = false;
+            Job::Shed
         } else {
             state.begun += 1;
             Job::Cycle(state.begun, std::mem::take(&mut state.reason))
         }
+    }
+
+    /// Gives back all that is free, side tables too; the heap's pages among it.
+    fn trim(&self) -> u64 {
+        let core = &*self.core;
+        core.space.shed_tables();
+        let began = Instant::now();
+        let given = core.release.drain(&core.space, ReleaseReason::Requested);
+        if let Some(event) = given.event(ReleaseReason::Requested, began) {
+            core.observers.tell(&event);
+        }
+        given.pages
     }
 
     fn check(&self, check: Check) -> CheckResult {
@@ -118,7 +150,7 @@ impl<M: ObjectModel> Collector<M> {
         let marked = began.elapsed();
         match self.summarise(&mut cycle) {
             Some(summary) => self.compact(summary, &mut cycle),
-            None => self.skip_compaction(),
+            None => self.skip_compaction(number),
         }
         self.set_pace(&mut cycle, marked, began.elapsed());
         let core = &self.core;

@@ -15,6 +15,8 @@ pub enum CycleReason {
     Allocation,
     /// Zeal: the number of refills that was asked for.
     Zeal,
+    /// The system or the control group is short of memory.
+    Pressure,
     /// The limit was lowered below what is in use, by the program or by the container.
     Limit,
     /// The program asked for it.
@@ -30,6 +32,7 @@ impl CycleReason {
         match self {
             Self::Allocation => "allocation",
             Self::Zeal => "zeal",
+            Self::Pressure => "pressure",
             Self::Limit => "limit",
             Self::Requested => "requested",
             Self::Emergency => "emergency",
@@ -129,6 +132,36 @@ impl fmt::Display for PauseKind {
     }
 }
 
+/// Why free memory was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReleaseReason {
+    /// It has not been used for a while ([`Decay`](crate::Decay)).
+    Unused,
+    /// The program asked for it ([`Heap::trim`](crate::Heap::trim)).
+    Requested,
+    /// The system or the control group is short of memory.
+    Pressure,
+}
+
+impl ReleaseReason {
+    /// The name, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Requested => "requested",
+            Self::Pressure => "pressure",
+        }
+    }
+}
+
+impl fmt::Display for ReleaseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// Something that happened in a heap. `docs/events.md` has the table: when each is told, and on
 /// which thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +235,21 @@ pub enum Event {
         /// Bytes that the heap tries to stay below by collecting.
         target_bytes: u64,
     },
+    /// Free memory was given back to the system between two cycles.
+    Released {
+        /// Why.
+        reason: ReleaseReason,
+        /// When it began.
+        began: Instant,
+        /// How long it took.
+        took: Duration,
+        /// Pages.
+        pages: u64,
+        /// System calls.
+        calls: u64,
+        /// Pages that the kernel refused to take; they stay.
+        refused: u64,
+    },
     /// An allocation was answered with an error.
     OutOfMemory {
         /// The error.
@@ -218,7 +266,8 @@ pub enum Event {
 /// Is told what happens in a heap ([`Heap::listen`](crate::Heap::listen)).
 ///
 /// Called on the heap's collector thread, for [`Event::Stalled`] and [`Event::OutOfMemory`] on the
-/// mutator concerned, for [`Event::LimitChanged`] also on the thread that changed it. Never in a
+/// mutator concerned, for [`Event::LimitChanged`] also on the thread that changed it, for
+/// [`Event::Released`] on the thread that gives memory back. Never in a
 /// signal handler, and never while mutators are stopped: pauses are told when they are over. It
 /// holds up the collector for as long as it takes, and must not call the heap it listens to, except
 /// for [`Heap::stats`](crate::Heap::stats). A listener that panics is told nothing any more.
@@ -246,6 +295,7 @@ impl Event {
             Self::FaultServed { .. } => "FaultServed",
             Self::Stalled { .. } => "Stalled",
             Self::LimitChanged { .. } => "LimitChanged",
+            Self::Released { .. } => "Released",
             Self::OutOfMemory { .. } => "OutOfMemory",
             Self::CycleEnded { .. } => "CycleEnded",
         }

@@ -15,6 +15,7 @@ use crate::model::ObjectModel;
 use crate::mutator::Mutator;
 use crate::options::Transport;
 use crate::record::Records;
+use crate::release::Ending;
 use crate::roots::GlobalRoot;
 use crate::snapshot::{Snapshot, WalkedObject};
 use crate::stats::HeapStats;
@@ -59,6 +60,9 @@ impl<M: ObjectModel> fmt::Debug for Heap<M> {
 /// What ends with the heap, in this order.
 pub(crate) struct Owner<M: ObjectModel> {
     pub(crate) collector: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that gives memory back.
+    pub(crate) drainer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) ending: Arc<Ending>,
     // Dropping the delivery waits for handlers that are at work; the space must outlive them.
     pub(crate) delivery: Option<Delivery>,
     pub(crate) core: Arc<HeapCore<M>>,
@@ -76,10 +80,13 @@ impl<M: ObjectModel> Drop for Owner<M> {
             return;
         }
         self.core.control.update(|state| state.shutdown = true);
-        let thread = self.collector.lock().ok().and_then(|mut collector| collector.take());
-        if let Some(thread) = thread {
-            // A panic there has been reported where it happened.
-            let _ = thread.join();
+        self.core.release.end(&self.ending);
+        for thread in [&self.collector, &self.drainer] {
+            let thread = thread.lock().ok().and_then(|mut thread| thread.take());
+            if let Some(thread) = thread {
+                // A panic there has been reported where it happened.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -256,6 +263,45 @@ impl<M: ObjectModel> Heap<M> {
             let ticket = core.control.request_cycle(CycleReason::Requested);
             drop(core.control.wait_until(|state| state.finished >= ticket));
         }
+    }
+
+    /// Gives back to the system all memory that is free at the moment, as far as it fills whole
+    /// chunks of 2 MiB, and side tables that are not in use; the number of bytes of heap.
+    ///
+    /// It does not collect: what has died since the last cycle is not free yet. The first faults of
+    /// the next cycle, and allocation, will have to get their memory again. As
+    /// [`collect`](Self::collect), not from a thread that is attached and not
+    /// [blocking](Mutator::blocking); waits for a cycle that is running. Zero if the heap is broken
+    /// or another process's.
+    ///
+    /// ```
+    /// let heap = gc_runtime::Heap::builder().limit_bytes(64 << 20).build()?;
+    /// // ... after a phase of the program that needed much memory:
+    /// heap.collect();
+    /// let bytes = heap.trim();
+    /// assert_eq!(heap.free_chunks(), 0);
+    /// # let _ = bytes;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trim(&self) -> usize {
+        let core = self.core();
+        if core.unusable().is_some() {
+            return 0;
+        }
+        let ticket = core.control.update(|state| {
+            state.trims_asked += 1;
+            state.trims_asked
+        });
+        let state = core.control.wait_until(|state| state.trimmed >= ticket);
+        usize::try_from(state.trimmed_pages).unwrap_or(usize::MAX)
+            * core.space.geometry.page_bytes()
+    }
+
+    /// Chunks of 2 MiB that may be free and still have memory behind them: what goes back to the
+    /// system when it has not been used for a while, or by [`trim`](Self::trim).
+    #[must_use]
+    pub fn free_chunks(&self) -> usize {
+        self.core().release.hints() as usize
     }
 
     /// Walks the whole heap in a pause and checks that it is sound.

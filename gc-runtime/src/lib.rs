@@ -16,7 +16,7 @@
         dead_code,
         unreachable_pub,
         unused_imports,
-        reason = "only the page states are modelled"
+        reason = "only the page states and the free chunks are modelled"
     )
 )]
 
@@ -84,6 +84,8 @@ mod transport;
 #[cfg(not(loom))]
 mod cycle;
 #[cfg(not(loom))]
+mod release;
+#[cfg(not(loom))]
 mod trigger;
 #[cfg(not(loom))]
 mod verify;
@@ -106,10 +108,14 @@ mod error;
 #[cfg(not(loom))]
 mod raw;
 
-/// Under loom only the page states exist.
+/// Under loom only the page states and the free chunks exist.
 #[cfg(loom)]
 mod compact {
     pub(crate) mod page_state;
+}
+#[cfg(loom)]
+mod release {
+    pub(crate) mod chunks;
 }
 
 /// The tutorial: its pieces are compiled and run with the tests.
@@ -126,7 +132,7 @@ pub use crate::{
     builder::HeapBuilder,
     embedder_roots::{RootVisitor, Roots},
     error::{AttachError, BuildError, LimitError, OomCause, OutOfMemory, VerifyError},
-    event::{CycleReason, Event, Listener, PauseKind, Phase},
+    event::{CycleReason, Event, Listener, PauseKind, Phase, ReleaseReason},
     fixed::pins::{LentBytes, Pin},
     heap::{Heap, PageUse},
     jit_layout::JitLayout,
@@ -136,8 +142,9 @@ pub use crate::{
     mutator::Mutator,
     observe::{TraceEvents, UnknownLog},
     options::{
-        Container, Environment, FaultDelivery, Fork, Growth, Islands, Poison, Transport,
-        TransportChoice, UnknownTransport, UnknownZeal, Verify, Zeal,
+        Container, Decay, Environment, FaultDelivery, Fork, Growth, Islands, PageTables, Poison,
+        Pressure, Release, ReleaseBy, Transport, TransportChoice, UnknownTransport, UnknownZeal,
+        Verify, Zeal,
     },
     record::{Record, Records},
     reference_access::Finalisable,

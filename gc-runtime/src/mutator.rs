@@ -233,7 +233,7 @@ impl<M: ObjectModel> Mutator<M> {
                     return Ok(ObjectRef::new(new.address));
                 }
             }
-            let mut cursor = core.space.allocation.lock();
+            let mut cursor = core.space.allocation.lock_to_take(pages);
             if mutator.block.requests.load(Ordering::Acquire) != 0 {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A way to put rebuilt pages in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +129,74 @@ pub enum Islands {
     Off,
 }
 
+/// When memory that the heap has no use for at the moment goes back to the system, in whole chunks
+/// of 2 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Release {
+    /// A while after it was used last, so that a heap that breathes does not fault its memory in
+    /// again in each cycle.
+    After(Decay),
+    /// Only where the program asks ([`Heap::trim`](crate::Heap::trim)), or the target is lowered.
+    OnRequest,
+}
+
+impl Default for Release {
+    fn default() -> Self {
+        Self::After(Decay::default())
+    }
+}
+
+/// How long memory is kept after a cycle has found it in use: at least `at_least`; and as long as
+/// that cycle is one of the last `cycles`, up to `at_most`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decay {
+    /// Cycles whose needs are remembered.
+    pub cycles: u32,
+    /// What was used is kept for this long however many cycles there are.
+    pub at_least: Duration,
+    /// What was used is kept no longer than this however few cycles there are.
+    pub at_most: Duration,
+}
+
+impl Default for Decay {
+    fn default() -> Self {
+        Self { cycles: 3, at_least: Duration::from_secs(1), at_most: Duration::from_secs(10) }
+    }
+}
+
+/// How memory is given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReleaseBy {
+    /// At once (`MADV_DONTNEED`): it is no longer resident, and its page tables are freed.
+    #[default]
+    Dropping,
+    /// When the system needs it (`MADV_FREE`): until then it is resident, and taking it back costs
+    /// no page fault. Under memory pressure and in [`Heap::trim`](crate::Heap::trim) it is dropped.
+    Freeing,
+}
+
+/// How page tables of memory that is given back are freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PageTables {
+    /// The kernel is asked, once, by a trial: one that frees them with the memory (Linux 6.14,
+    /// `CONFIG_PT_RECLAIM`) is left to do so, for any other it is [`Remap`](Self::Remap).
+    #[default]
+    Ask,
+    /// By mapping the range anew.
+    Remap,
+}
+
+/// Whether a heap gives its free memory back when the system, or its control group, is short of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Pressure {
+    /// It does: it watches the group's or the system's pressure stall information (PSI), or else
+    /// the group's `memory.events`; whichever there is, chosen when the heap is built.
+    #[default]
+    Heed,
+    /// It does not.
+    Ignore,
+}
+
 /// Whether a heap heeds the memory limit of its control group (cgroups(7), version 1 and 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Container {
@@ -236,6 +305,11 @@ pub(crate) struct Options {
     pub(crate) delivery: FaultDelivery,
     pub(crate) fork: Fork,
     pub(crate) islands: Islands,
+
+    pub(crate) release: Release,
+    pub(crate) release_by: ReleaseBy,
+    pub(crate) page_tables: PageTables,
+    pub(crate) pressure: Pressure,
     pub(crate) zeal: Zeal,
 }
 
@@ -260,6 +334,11 @@ impl Default for Options {
             delivery: FaultDelivery::default(),
             fork: Fork::default(),
             islands: Islands::default(),
+
+            release: Release::default(),
+            release_by: ReleaseBy::default(),
+            page_tables: PageTables::default(),
+            pressure: Pressure::default(),
             zeal: Zeal::default(),
         }
     }

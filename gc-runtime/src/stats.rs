@@ -108,7 +108,7 @@ pub struct CycleStats {
     pub pages_allocated: u64,
     /// Pages added to the warm pool before the flip.
     pub pages_warmed: u64,
-    /// Pages given back to the kernel.
+    /// Pages given back to the kernel while the cycle ran.
     pub pages_released: u64,
     /// System calls that put pages in place.
     pub ioctls: u64,
@@ -182,8 +182,13 @@ pub struct HeapStats {
     pub pages_allocated: u64,
     /// Pages added to the warm pool.
     pub pages_warmed: u64,
-    /// Pages given back to the kernel.
+    /// Pages given back to the kernel, in cycles and between them.
     pub pages_released: u64,
+    /// Those among them that were given back between cycles: not used for a while, on request, or
+    /// because memory was short.
+    pub pages_released_between: u64,
+    /// Free pages that the kernel refused to take back (locked in memory, for example).
+    pub pages_kept_back: u64,
     /// System calls that put pages in place.
     pub ioctls: u64,
     /// System calls that gave memory back.
@@ -254,6 +259,8 @@ impl HeapStats {
             pages_allocated: 0,
             pages_warmed: 0,
             pages_released: 0,
+            pages_released_between: 0,
+            pages_kept_back: 0,
             ioctls: 0,
             madvise_calls: 0,
             busy_fallbacks: 0,
@@ -292,6 +299,12 @@ impl HeapStats {
             Event::LimitChanged { limit_bytes, target_bytes } => {
                 self.limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
                 self.target_bytes = usize::try_from(target_bytes).unwrap_or(usize::MAX);
+            }
+            Event::Released { pages, calls, refused, .. } => {
+                self.pages_released += pages;
+                self.pages_released_between += pages;
+                self.pages_kept_back += refused;
+                self.madvise_calls += calls;
             }
             Event::OutOfMemory { .. } => self.out_of_memory += 1,
             Event::CycleEnded { ref stats } => self.add_cycle(*stats),

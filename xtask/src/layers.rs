@@ -59,6 +59,7 @@ const TABLE: &[Layers] = &[
             &["mark"],
             &["references", "fixed"],
             &["compact"],
+            &["release"],
             &["core", "verify", "snapshot", "trigger"],
             &["cycle"],
             &[

@@ -144,6 +144,11 @@ impl PageStates<crate::raw::map::SideTable<AtomicU32>> {
     pub(crate) fn reset(&self, pages: u32) {
         self.table.clear(0..pages as usize);
     }
+
+    /// Gives back the memory of the states from page `pages` on: they are unprocessed.
+    pub(crate) fn shed(&self, pages: u32) {
+        self.table.shed(pages as usize);
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,19 +1,21 @@
 //! Flip, compact and finish.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::addr::{Geometry, PageIndex};
+use crate::addr::PageIndex;
 use crate::cycle::Collector;
 use crate::event::{Event, PauseKind, Phase};
 use crate::forward::Plan;
 use crate::forward::offset_table::Summary;
 use crate::model::ObjectModel;
 use crate::options::Poison;
+use crate::raw::give_back::Giving;
 use crate::raw::words;
-use crate::space::allocation::Cursor;
+use crate::space::allocation::warm_pages;
 use crate::space::moving_space::FaultSample;
 use crate::stats::{CycleStats, ns};
 use crate::transport::Compaction;
@@ -21,18 +23,6 @@ use crate::transport::Compaction;
 /// Pages that are not deposited before the last thread has left: a mutator that is about to bring
 /// in a page of its own must not have to allocate one.
 const LAST_PAGES: u32 = 64;
-
-/// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
-/// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
-pub(crate) fn warm_pages(limit: u32) -> u32 {
-    (limit / 16).clamp(64, 1536)
-}
-
-/// Where memory that the heap keeps ends.
-fn kept_pages(cursor: &Cursor, geometry: Geometry) -> u32 {
-    let target = cursor.target.max(cursor.top).min(geometry.pages);
-    target + warm_pages(target)
-}
 
 /// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
 const DEPOSIT_PAGES: u32 = 512;
@@ -44,14 +34,17 @@ impl<M: ObjectModel> Collector<M> {
     /// Moves everything that lives to where the summary says, beside the mutators.
     pub(crate) fn compact(&mut self, summary: Summary, cycle: &mut CycleStats) {
         let number = cycle.number;
+        let release = &Arc::clone(&self.core).release;
+        let _held = release.hold();
         self.warm_up();
         let cpu = AtomicU64::new(0);
         let began = cpu_time();
         let (flipped, _) = self.phase(number, Phase::Flip, || self.flip(summary, cycle));
         let Some((plan, resident)) = flipped else {
-            self.skip_compaction();
+            self.skip_compaction(number);
             return;
         };
+        release.note_use(number, plan.used);
         let space = &*self.core.space;
         let left_out = space.counters.left_out_ns.take();
         cycle.flip_pause_ns = cycle.flip_pause_ns.saturating_sub(left_out);
@@ -192,12 +185,13 @@ impl<M: ObjectModel> Collector<M> {
     /// Left-over pages become memory for new objects: what the next page faults of the mutators
     /// would otherwise have to allocate. About `keep` pages stay. The end of that memory, or zero.
     fn deposit(&self, keep: u32) -> u32 {
-        let space = &*self.core.space;
+        let (space, release) = (&*self.core.space, &self.core.release);
+        let lately = release.lately();
         let mut deposited = 0;
         loop {
             let mut cursor = space.allocation.lock();
             let page = cursor.top.max(cursor.resident);
-            let want = kept_pages(&cursor, space.geometry).saturating_sub(page).min(DEPOSIT_PAGES);
+            let want = cursor.kept(lately).saturating_sub(page).min(DEPOSIT_PAGES);
             let count = match want {
                 0 => 0,
                 _ => space.transport.deposit(PageIndex(page), want, keep, &space.counters),
@@ -207,6 +201,7 @@ impl<M: ObjectModel> Collector<M> {
             }
             deposited = page + count;
             cursor.resident = deposited;
+            release.note_free(page..deposited);
         }
     }
 
@@ -227,13 +222,20 @@ impl<M: ObjectModel> Collector<M> {
             resident_before,
         );
         // What a smaller target has no use for goes back to the system.
-        let kept = kept_pages(&cursor, space.geometry);
-        if cursor.resident > kept && space.transport.give_up(kept..cursor.resident) {
-            space.counters.madvise_calls.add(1);
-            space.counters.pages_released.add(cursor.resident - kept);
-            cursor.resident = kept;
+        let release = &self.core.release;
+        let kept = release.up_to_chunk(cursor.kept(u32::MAX));
+        if cursor.resident > kept {
+            let beyond = kept..cursor.resident;
+            if let Ok(calls) = space.transport.give_up(std::slice::from_ref(&beyond), Giving::Drop)
+            {
+                space.counters.madvise_calls.add(calls);
+                space.counters.pages_released.add(beyond.end - beyond.start);
+                cursor.resident = kept;
+            }
         }
         let top = cursor.top;
+        // What lies beyond what was used lately goes when it has not been used for a while.
+        release.note_free(top..cursor.resident);
         if self.core.zeal.poison == Poison::FreeMemory {
             for page in top..cursor.resident.min(space.geometry.pages) {
                 words::fill(space.page_words(PageIndex(page)), POISON);
@@ -245,7 +247,7 @@ impl<M: ObjectModel> Collector<M> {
     }
 
     /// The cycle ends after marking: nothing to gain, or the kernel refused.
-    pub(crate) fn skip_compaction(&self) {
+    pub(crate) fn skip_compaction(&self, number: u64) {
         let space = &*self.core.space;
         let mut plan = space.plan.get();
         let pause = self.pause(PauseKind::Skip);
@@ -257,6 +259,7 @@ impl<M: ObjectModel> Collector<M> {
         plan.used = space.allocation.lock().top;
         space.clear_black();
         pause.resume();
+        self.core.release.note_use(number, plan.used);
         space.note_stale(plan, plan.used);
     }
 }

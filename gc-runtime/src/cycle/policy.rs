@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::container::Group;
 use crate::cycle::Collector;
-use crate::cycle::compaction::warm_pages;
 use crate::event::CycleReason;
 use crate::model::ObjectModel;
 use crate::options::{Container, Growth, Options, Transport};
+use crate::space::allocation::warm_pages;
 use crate::stats::CycleStats;
 use crate::trigger::{Bounds, Measured, Pacer};
 

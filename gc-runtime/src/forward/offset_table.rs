@@ -91,6 +91,14 @@ impl OffsetTable {
         })
     }
 
+    /// Gives back the memory of what lies beyond word `words`, the start of page `pages`.
+    pub(crate) fn shed(&self, words: u32, pages: u32) {
+        self.before.shed(words.div_ceil(BLOCK_WORDS) as usize);
+        self.splits.shed(pages as usize);
+        self.first_words.shed(pages as usize);
+        self.extents.shed(pages as usize);
+    }
+
     /// Where each block goes.
     #[inline(always)]
     pub(crate) fn before(&self) -> &[AtomicU32] {

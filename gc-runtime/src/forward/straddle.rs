@@ -93,6 +93,11 @@ impl StraddleTable {
     pub(crate) fn clear(&self, pages: u32) {
         self.entries.clear(0..pages as usize * ENTRY_WORDS);
     }
+
+    /// Gives back the memory of the entries from page `pages` on: they are empty.
+    pub(crate) fn shed(&self, pages: u32) {
+        self.entries.shed(pages as usize * ENTRY_WORDS);
+    }
 }
 
 #[cfg(test)]

@@ -126,6 +126,11 @@ impl LiveBitmap {
     pub(crate) fn clear(&self, words: u32) {
         self.blocks.clear(Range { start: 0, end: words.div_ceil(BLOCK_WORDS) as usize });
     }
+
+    /// Gives back the memory of the bits from word `words` on: they are dead.
+    pub(crate) fn shed(&self, words: u32) {
+        self.blocks.shed(words.div_ceil(BLOCK_WORDS) as usize);
+    }
 }
 
 #[cfg(test)]

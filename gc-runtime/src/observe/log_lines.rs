@@ -17,6 +17,7 @@ pub(crate) struct LogSettings {
     phases: Lines,
     pauses: Lines,
     stalls: Lines,
+    releases: Lines,
     file: Option<PathBuf>,
 }
 
@@ -29,7 +30,9 @@ enum Lines {
 
 /// A word that says nothing about what to log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is nothing to log; there are cycles, phases, pauses, stalls, all and file=PATH")]
+#[error(
+    "`{word}` is nothing to log; there are cycles, phases, pauses, stalls, releases, all and file=PATH"
+)]
 pub struct UnknownLog {
     /// The word.
     pub word: String,
@@ -45,20 +48,23 @@ impl LogSettings {
                 None if word == "phases" => settings.phases = Lines::On,
                 None if word == "pauses" => settings.pauses = Lines::On,
                 None if word == "stalls" => settings.stalls = Lines::On,
+                None if word == "releases" => settings.releases = Lines::On,
                 None if word == "all" => settings.set_all(),
                 Some(("file", path)) if !path.is_empty() => settings.file = Some(path.into()),
                 _ => return Err(UnknownLog { word: word.to_owned() }),
             }
         }
-        let Self { cycles, phases, pauses, stalls, .. } = settings;
-        if [cycles, phases, pauses, stalls] == [Lines::Off; 4] && settings.file.is_some() {
+        let Self { cycles, phases, pauses, stalls, releases, .. } = settings;
+        if [cycles, phases, pauses, stalls, releases] == [Lines::Off; 5] && settings.file.is_some()
+        {
             settings.cycles = Lines::On;
         }
         Ok(settings)
     }
 
     fn set_all(&mut self) {
-        for lines in [&mut self.cycles, &mut self.phases, &mut self.pauses, &mut self.stalls] {
+        let Self { cycles, phases, pauses, stalls, releases, .. } = self;
+        for lines in [cycles, phases, pauses, stalls, releases] {
             *lines = Lines::On;
         }
     }
@@ -102,7 +108,7 @@ impl LogLines {
         let CycleStats { number, reason, .. } = stats;
         self.line(format_args!(
             "cycle {number} ({reason}, {}): live {} KiB, used {} -> {} of {} KiB, mark {} us, pauses {} + {} us, \
-             compact {} us, deposit {} us, finish {} us, {} pages moved, {} KiB copied, {} KiB slid in {} islands, {} faults, {} us stalled",
+             compact {} us, deposit {} us, finish {} us, {} pages moved, {} released, {} KiB copied, {} KiB slid in {} islands, {} faults, {} us stalled",
             self.transport,
             stats.live_bytes >> 10,
             stats.used_bytes_before >> 10,
@@ -115,6 +121,7 @@ impl LogLines {
             stats.deposit_ns / 1000,
             stats.finish_ns / 1000,
             stats.pages_moved,
+            stats.pages_released,
             stats.bytes_copied >> 10,
             stats.bytes_slid >> 10,
             stats.islands,
@@ -144,6 +151,14 @@ impl Listener for LogLines {
             Event::Stalled { took, thread, .. } if settings.stalls == Lines::On => {
                 self.line(format_args!(
                     "thread {thread} waited {} us for memory",
+                    took.as_micros()
+                ));
+            }
+            Event::Released { reason, took, pages, calls, refused, .. }
+                if settings.releases == Lines::On =>
+            {
+                self.line(format_args!(
+                    "{pages} pages released ({reason}) by {calls} calls in {} us, {refused} refused",
                     took.as_micros()
                 ));
             }

@@ -31,6 +31,9 @@ impl Spans {
             Event::LimitChanged { limit_bytes, target_bytes } => {
                 tracing::debug!(target: "gc", limit_bytes, target_bytes, "limit changed");
             }
+            Event::Released { reason, took, pages, .. } => {
+                tracing::debug!(target: "gc", %reason, pages, us = micros(took), "released");
+            }
             Event::OutOfMemory { error } => tracing::warn!(target: "gc", %error, "out of memory"),
             Event::Paused { kind, safepoint, took, .. } => {
                 tracing::debug!(target: "gc", %kind, us = micros(took), safepoint_us = micros(safepoint), "paused");

@@ -11,6 +11,7 @@ use crate::event::{Event, Listener};
 const CYCLES: u32 = 1;
 const PHASES: u32 = 2;
 const PAUSES: u32 = 3;
+const RELEASES: u32 = 4;
 
 /// Writes events as a Chrome trace: cycles, phases, pauses, faults and stalls on rows, heap sizes
 /// as counters. Times are microseconds since it was made.
@@ -51,7 +52,9 @@ impl<W: Write + Send> TraceEvents<W> {
     pub fn new(out: W) -> Self {
         let state = State { out, entries: 0, cycle_began: None, failed: None };
         let trace = Self { born: Instant::now(), state: Mutex::new(state) };
-        for (row, name) in [(CYCLES, "cycles"), (PHASES, "phases"), (PAUSES, "pauses")] {
+        let rows =
+            [(CYCLES, "cycles"), (PHASES, "phases"), (PAUSES, "pauses"), (RELEASES, "releases")];
+        for (row, name) in rows {
             trace.put(format_args!(
                 r#""name":"thread_name","ph":"M","pid":1,"tid":{row},"args":{{"name":"{name}"}}"#
             ));
@@ -136,6 +139,10 @@ impl<W: Write + Send> Listener for TraceEvents<W> {
                 "limit",
                 format_args!(r#""limit_bytes":{limit_bytes},"target_bytes":{target_bytes}"#),
             ),
+            Event::Released { reason, began, took, pages, .. } => {
+                let args = format_args!(r#""reason":"{reason}","pages":{pages}"#);
+                self.span("release", RELEASES, began, took, args);
+            }
             Event::OutOfMemory { error } => self.mark(
                 "out of memory",
                 format_args!(r#""requested_bytes":{}"#, error.requested_bytes),

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::sys::mman::{
@@ -42,7 +43,13 @@ impl Access {
 pub(crate) struct Reservation {
     base: usize,
     len: usize,
+    /// What was asked for of the whole range: bits of `ASKED_*`.
+    asked: AtomicU8,
+    name: Mutex<&'static CStr>,
 }
+
+const ASKED_SMALL_PAGES: u8 = 1;
+const ASKED_NO_FORK: u8 = 2;
 
 fn pointer(address: usize) -> NonNull<libc::c_void> {
     NonNull::new(std::ptr::without_provenance_mut(address)).expect("a mapping is never at null")
@@ -51,7 +58,7 @@ fn pointer(address: usize) -> NonNull<libc::c_void> {
 impl Reservation {
     /// Reserves `len` bytes of addresses aligned to `align` (both multiples of the page size),
     /// without memory behind them.
-    pub(crate) fn new(len: usize, align: usize, name: &CStr) -> io::Result<Self> {
+    pub(crate) fn new(len: usize, align: usize, name: &'static CStr) -> io::Result<Self> {
         let span =
             len.checked_add(align).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         let span_size =
@@ -74,8 +81,8 @@ impl Reservation {
             }
         }
         // INVARIANT: the range was just mapped for this value alone.
-        let reservation = Self { base, len };
-        reservation.name(name);
+        let reservation = Self { base, len, asked: AtomicU8::new(0), name: Mutex::new(name) };
+        name_range(base, len, name);
         Ok(reservation)
     }
 
@@ -187,14 +194,35 @@ impl Reservation {
     pub(crate) fn refuse_huge_pages(&self) {
         // A kernel without huge pages refuses the request; then there is nothing to refuse.
         let _ = self.advise(0, self.len, MmapAdvise::MADV_NOHUGEPAGE);
+        self.asked.fetch_or(ASKED_SMALL_PAGES, Ordering::Relaxed);
     }
 
     /// Keeps the range out of forked children.
     pub(crate) fn exclude_from_fork(&self) -> io::Result<()> {
+        self.asked.fetch_or(ASKED_NO_FORK, Ordering::Relaxed);
         self.advise(0, self.len, MmapAdvise::MADV_DONTFORK)
     }
 
-    fn advise(&self, offset: usize, len: usize, advice: MmapAdvise) -> io::Result<()> {
+    /// Asks for a part, newly mapped, what was asked for of the whole range; the number of system
+    /// calls.
+    pub(super) fn ask_again(&self, offset: usize, len: usize) -> io::Result<u32> {
+        let asked = self.asked.load(Ordering::Relaxed);
+        let mut calls = 1;
+        if asked & ASKED_SMALL_PAGES != 0 {
+            // As for the whole range.
+            let _ = self.advise(offset, len, MmapAdvise::MADV_NOHUGEPAGE);
+            calls += 1;
+        }
+        if asked & ASKED_NO_FORK != 0 {
+            self.advise(offset, len, MmapAdvise::MADV_DONTFORK)?;
+            calls += 1;
+        }
+        let name = *self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        name_range(self.base + offset, len, name);
+        Ok(calls)
+    }
+
+    pub(super) fn advise(&self, offset: usize, len: usize, advice: MmapAdvise) -> io::Result<()> {
         let address = self.checked(offset, len);
         // SAFETY: the range lies inside this reservation (checked) and its words are only ever
         // seen as atomics, so that reading zeros afterwards is defined.
@@ -202,14 +230,15 @@ impl Reservation {
         Ok(())
     }
 
-    fn checked(&self, offset: usize, len: usize) -> NonNull<libc::c_void> {
+    pub(super) fn checked(&self, offset: usize, len: usize) -> NonNull<libc::c_void> {
         let end = offset.checked_add(len).expect("a range inside a mapping does not wrap");
         assert!(end <= self.len, "bytes {offset}..{end} of a range of {} bytes", self.len);
         pointer(self.base + offset)
     }
 
     /// Names the range in `/proc/self/maps` where the kernel can.
-    pub(crate) fn name(&self, name: &CStr) {
+    pub(crate) fn name(&self, name: &'static CStr) {
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
         name_range(self.base, self.len, name);
     }
 }
@@ -274,6 +303,23 @@ impl<T: Zeroed> SideTable<T> {
     /// Sets the entries of `range` to zero. The memory stays: it is needed again soon.
     pub(crate) fn clear(&self, range: std::ops::Range<usize>) {
         super::words::zero(&self[range]);
+    }
+
+    /// Gives back the memory behind the entries from `first` on, which read as zeros afterwards; as
+    /// much of it as lies in whole huge pages if the table asks for them.
+    pub(crate) fn shed(&self, first: usize) {
+        let unit = match self.map.len() >= HUGE_TABLE_BYTES {
+            true => HUGE_TABLE_BYTES,
+            false => uffd_move::page_size(),
+        };
+        let base = self.map.as_ptr().expose_provenance();
+        let start = (base + first * size_of::<T>()).next_multiple_of(unit);
+        let len = (base + self.map.len()).saturating_sub(start);
+        if len > 0 {
+            // SAFETY: the range is the table's own, and its entries are only ever seen as atomics,
+            // so that reading zeros afterwards is defined. If the kernel refuses, the memory stays.
+            let _ = unsafe { madvise(pointer(start), len, MmapAdvise::MADV_DONTNEED) };
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 #![allow(unsafe_code, reason = "the fence: see docs/safety.md for the inventory")]
 
 pub(crate) mod map;
+pub(crate) mod give_back;
+pub(crate) mod page_tables;
 pub(crate) mod words;
 pub(crate) mod held_words;
 pub(crate) mod block;

@@ -1,11 +1,17 @@
 //! Who gets which pages for new objects: one cursor that only goes up, under one lock.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::addr::PageIndex;
 
 /// Pages that a mutator's allocation buffer has, unless an object needs more.
 pub(crate) const BUFFER_PAGES: u32 = 8;
+
+/// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
+/// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
+pub(crate) fn warm_pages(limit: u32) -> u32 {
+    (limit / 16).clamp(64, 1536)
+}
 
 /// A run of pages for new objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub(crate) struct Cursor {
     wanted: u32,
     headroom: u32,
     used: u32,
+    /// Pages from here on are being given back: nobody gets one before that is over.
+    fence: u32,
     /// Pages granted since the heap was built.
     pub(crate) allocated_since: u32,
 }
@@ -46,17 +54,52 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Allocation {
     cursor: Mutex<Cursor>,
+    unfenced: Condvar,
 }
 
 impl Allocation {
     /// At most `limit` pages, of which the heap tries to use `soft`.
     pub(crate) fn new(limit: u32, soft: u32) -> Self {
-        Self { cursor: Mutex::new(Cursor::new(limit, soft)) }
+        Self { cursor: Mutex::new(Cursor::new(limit, soft)), unfenced: Condvar::new() }
     }
 
     /// Holds the cursor still.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().expect("no panic while the cursor is held")
+    }
+
+    /// Holds the cursor still to take `pages` pages, none of which is being given back.
+    pub(crate) fn lock_to_take(&self, pages: u32) -> MutexGuard<'_, Cursor> {
+        self.unfenced
+            .wait_while(self.lock(), |cursor| cursor.top.saturating_add(pages) > cursor.fence)
+            .expect("no panic while the cursor is held")
+    }
+
+    /// Keeps pages from `page` on from being taken until the fence is dropped. There is one fence
+    /// at a time.
+    pub(crate) fn fence(&self, cursor: &mut Cursor, page: u32) -> Fence<'_> {
+        debug_assert!(cursor.fence == u32::MAX && cursor.top <= page, "in use or fenced");
+        cursor.fence = page;
+        Fence(self)
+    }
+}
+
+/// Free pages that are being given back.
+#[derive(Debug)]
+#[must_use = "without the fence the pages may be in use"]
+pub(crate) struct Fence<'a>(&'a Allocation);
+
+impl Fence<'_> {
+    /// Holds the cursor still, to note what has become of the pages.
+    pub(crate) fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.0.lock()
+    }
+}
+
+impl Drop for Fence<'_> {
+    fn drop(&mut self) {
+        self.0.lock().fence = u32::MAX;
+        self.0.unfenced.notify_all();
     }
 }
 
@@ -75,6 +118,7 @@ impl Cursor {
             // Before anything is known: two fifths.
             headroom: target - target / 5 * 3,
             used: 0,
+            fence: u32::MAX,
             allocated_since: 0,
         };
         cursor.set_trigger();
@@ -98,6 +142,12 @@ impl Cursor {
     /// Whether allocation has passed the mark where a cycle should start.
     pub(crate) fn wants_cycle(&self) -> bool {
         self.top >= self.trigger
+    }
+
+    /// Where memory that the heap keeps ends, if the first `lately` pages were used not long ago.
+    pub(crate) fn kept(&self, lately: u32) -> u32 {
+        let target = self.target.max(self.top);
+        target.min(lately.max(self.top)) + warm_pages(target)
     }
 
     /// Whether it is the container that keeps the heap smaller than the program asked for.
@@ -160,6 +210,23 @@ mod tests {
         assert!(cursor.wants_cycle());
         assert_eq!(cursor.take(5), None);
         assert_eq!((cursor.top, cursor.rest()), (26, 4));
+    }
+
+    #[test]
+    fn who_needs_a_fenced_page_waits_and_who_does_not_goes_on() {
+        let allocation = Allocation::new(100, 100);
+        let mut cursor = allocation.lock();
+        let fence = allocation.fence(&mut cursor, 10);
+        drop(cursor);
+        assert_eq!(allocation.lock_to_take(10).take(10).unwrap().first, PageIndex(0));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| allocation.lock_to_take(1).take(1).unwrap());
+            fence.cursor().resident = 20;
+            drop(fence);
+            // Whichever came first, the page is granted as what it is afterwards.
+            let grant = waits.join().unwrap();
+            assert_eq!(grant, Grant { first: PageIndex(10), pages: 1, dirty: 1 });
+        });
     }
 
     #[test]

@@ -227,6 +227,18 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.stale_pages.store(top.max(plan.used), Ordering::Relaxed);
     }
 
+    /// Gives back side tables of pages that are not in use, between cycles.
+    pub(crate) fn shed_tables(&self) {
+        self.clear_tables();
+        let top = self.allocation.lock().top.min(self.geometry.pages);
+        let words = self.geometry.page_start(PageIndex(top));
+        self.live.shed(words);
+        self.offsets.shed(words, top);
+        self.straddles.shed(top);
+        self.states.shed(top);
+        self.fault_samples.values.shed(0);
+    }
+
     /// Makes the side tables fit for the next cycle.
     pub(crate) fn clear_tables(&self) {
         let pages = self.stale_pages.swap(0, Ordering::Relaxed).min(self.geometry.pages);

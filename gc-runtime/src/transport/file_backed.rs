@@ -10,6 +10,7 @@ use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::options::Transport;
+use crate::raw::give_back::Giving;
 use crate::raw::map::Reservation;
 use crate::raw::words;
 use crate::stats::Counters;
@@ -99,6 +100,14 @@ impl<V: Veil> PageTransport for FileBacked<V> {
         counters: &Counters,
     ) {
         self.spaces.emptied(pages.end, counters);
+    }
+
+    fn give_up(&self, parts: &[Range<u32>], _giving: Giving) -> io::Result<u32> {
+        let mut calls = 0;
+        for part in parts {
+            calls += self.spaces.give_up(part.clone())?;
+        }
+        Ok(calls)
     }
 
     fn close(&self) -> io::Result<()> {

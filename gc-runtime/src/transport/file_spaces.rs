@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -103,14 +104,26 @@ impl FileSpaces {
                 .compare_exchange(released, bound, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
-            let bytes =
-                |pages: u32| i64::from(pages) * i64::try_from(self.page_bytes).unwrap_or(i64::MAX);
-            let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             counters.madvise_calls.add(1);
             counters.pages_released.add(bound - released);
             // Memory that stays is given back at the end of the cycle.
-            let _ = fallocate(&self.other().file, punch, bytes(released), bytes(bound - released));
+            let _ = self.punch(self.other(), released..bound);
         }
+    }
+
+    /// Gives the memory behind pages of the heap back; the number of system calls.
+    pub(crate) fn give_up(&self, pages: Range<u32>) -> io::Result<u32> {
+        self.punch(self.current(), pages)?;
+        Ok(1)
+    }
+
+    fn punch(&self, file: &HeapFile, pages: Range<u32>) -> io::Result<()> {
+        let bytes =
+            |pages: u32| i64::from(pages) * i64::try_from(self.page_bytes).unwrap_or(i64::MAX);
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, len) = (bytes(pages.start), bytes(pages.end - pages.start));
+        fallocate(&file.file, punch, start, len)?;
+        Ok(())
     }
 
     /// Empties the file that was set aside and the second mapping's page tables.

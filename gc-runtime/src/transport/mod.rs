@@ -27,6 +27,7 @@ use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
 use crate::forward::Plan;
 use crate::options::Transport;
+use crate::raw::give_back::Giving;
 use crate::raw::map::Reservation;
 use crate::stats::Counters;
 
@@ -215,12 +216,13 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         top.max(deposited)
     }
 
-    /// Gives the memory behind `pages` of the heap back to the system, after a cycle: nothing is in
-    /// them. False if it stays.
-    fn give_up(&self, pages: Range<u32>) -> bool {
+    /// Gives the memory behind runs of the heap's pages back to the system, between flips: nothing is
+    /// in them. The number of system calls.
+    fn give_up(&self, parts: &[Range<u32>], giving: Giving) -> io::Result<u32> {
         let page_bytes = uffd_move::page_size();
-        let (first, count) = (pages.start as usize, (pages.end - pages.start) as usize);
-        self.heap().discard(first * page_bytes, count * page_bytes).is_ok()
+        let bytes =
+            |part: &Range<u32>| part.start as usize * page_bytes..part.end as usize * page_bytes;
+        self.heap().give_back(&parts.iter().map(bytes).collect::<Vec<_>>(), giving)
     }
 
     /// No page is missing any more and no handler is at work: makes touching a page plain again.

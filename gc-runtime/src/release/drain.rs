@@ -1,0 +1,119 @@
+//! Takes hints, looks whether the chunks are free, and gives their memory back, batch by batch.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::event::{Event, ReleaseReason};
+use crate::model::ObjectModel;
+use crate::raw::give_back::Giving;
+use crate::release::Release;
+use crate::space::moving_space::MovingSpace;
+
+/// Chunks of a batch: a millisecond or two, for which a cycle may have to wait before it can begin
+/// to compact, and a mutator that needs one of these very pages.
+const BATCH_CHUNKS: u32 = 16;
+
+/// What was given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) pages: u64,
+    pub(crate) calls: u64,
+    /// Pages that the kernel refused to take.
+    pub(crate) refused: u64,
+}
+
+impl Given {
+    /// The event that tells of it; `None` if there was nothing to give.
+    pub(crate) fn event(self, reason: ReleaseReason, began: Instant) -> Option<Event> {
+        let Self { pages, calls, refused } = self;
+        let event = Event::Released { reason, began, took: began.elapsed(), pages, calls, refused };
+        (pages + refused > 0).then_some(event)
+    }
+}
+
+impl Release {
+    /// Gives back what is free and not worth keeping; unless `reason` is that it was not used, all
+    /// that is free.
+    pub(crate) fn drain<M: ObjectModel>(
+        &self,
+        space: &MovingSpace<M>,
+        reason: ReleaseReason,
+    ) -> Given {
+        if reason != ReleaseReason::Unused {
+            if let Some(mut uses) = self.uses() {
+                uses.forget();
+            }
+            // Also what was freed lazily, or refused.
+            let cursor = space.allocation.lock();
+            self.note_free(cursor.top..cursor.resident);
+        }
+        self.chunks.answer();
+        let mut given = Given::default();
+        let mut position = self.pages.div_ceil(self.chunk_pages);
+        loop {
+            let batch = self.batch();
+            match self.drain_batch(space, reason, position, &mut given) {
+                Some(next) => position = next,
+                None => return given,
+            }
+            drop(batch);
+            if self.waiting.load(Ordering::Acquire) > 0 && reason == ReleaseReason::Unused {
+                // A cycle begins. It rings again when it has ended.
+                return given;
+            }
+        }
+    }
+
+    /// Gives back the highest hinted chunks below `position`; the next position, `None` at the end.
+    fn drain_batch<M: ObjectModel>(
+        &self,
+        space: &MovingSpace<M>,
+        reason: ReleaseReason,
+        position: u32,
+        given: &mut Given,
+    ) -> Option<u32> {
+        let page_of = |chunk: u32| chunk.saturating_mul(self.chunk_pages);
+        let mut cursor = space.allocation.lock();
+        let kept = match reason {
+            ReleaseReason::Unused => cursor.kept(self.lately()),
+            _ => cursor.top,
+        };
+        let end = cursor.resident.div_ceil(self.chunk_pages);
+        // Hints that are out of date: in use again, or without memory.
+        self.chunks.take(0..cursor.top.div_ceil(self.chunk_pages), u32::MAX);
+        self.chunks.take(end..self.pages.div_ceil(self.chunk_pages), u32::MAX);
+        let first = kept.div_ceil(self.chunk_pages);
+        let runs = self.chunks.take(first..position.min(end).max(first), BATCH_CHUNKS);
+        let lowest = runs.last()?.start;
+        let resident = cursor.resident;
+        let parts: Vec<Range<u32>> =
+            runs.iter().map(|run| page_of(run.start)..page_of(run.end).min(resident)).collect();
+        let pages: u64 = parts.iter().map(|part| u64::from(part.end - part.start)).sum();
+        let giving = self.giving(reason);
+
+        let fence = space.allocation.fence(&mut cursor, page_of(lowest));
+        drop(cursor);
+        let answer = space.transport.give_up(&parts, giving);
+        let mut cursor = fence.cursor();
+        match answer {
+            Ok(calls) => {
+                given.pages += pages;
+                given.calls += u64::from(calls);
+                for part in parts {
+                    if giving != Giving::Lazily && part.end == cursor.resident {
+                        cursor.resident = part.start;
+                    }
+                }
+            }
+            Err(error) => {
+                // Some of it may be gone: as memory with old content it is cleared before use.
+                tracing::debug!(%error, pages, "free memory was refused and stays");
+                given.refused += pages;
+            }
+        }
+        drop(cursor);
+        drop(fence);
+        Some(lowest)
+    }
+}
