@@ -27,7 +27,7 @@ use crate::core::{ControlState, HeapCore};
 use crate::event::{CycleReason, Event, PauseKind, Phase, ReleaseReason};
 use crate::model::ObjectModel;
 use crate::options::Verify;
-use crate::space::moving_space::Naming;
+use crate::space::moving_space::{Naming, Tables};
 use crate::stats::{CycleStats, ns};
 use crate::verify::{Check, CheckResult};
 
@@ -73,7 +73,7 @@ impl<M: ObjectModel> Collector<M> {
                         .control
                         .update(|state| (state.trimmed, state.trimmed_pages) = (asked, pages));
                 }
-                Job::Shed => self.core.space.shed_tables(),
+                Job::Shed => self.core.space.shed_tables(Tables::Unused),
                 Job::Check(check) => {
                     let result = catch_unwind(AssertUnwindSafe(|| self.check(check)));
                     let result = result.unwrap_or_else(|_| {
@@ -117,7 +117,7 @@ impl<M: ObjectModel> Collector<M> {
     /// Gives back all that is free, side tables too; the heap's pages among it.
     fn trim(&self) -> u64 {
         let core = &*self.core;
-        core.space.shed_tables();
+        core.space.shed_tables(Tables::All);
         let began = Instant::now();
         let given = core.release.drain(&core.space, ReleaseReason::Requested);
         if let Some(event) = given.event(ReleaseReason::Requested, began) {

@@ -269,7 +269,8 @@ impl<M: ObjectModel> Heap<M> {
     /// chunks of 2 MiB, and side tables that are not in use; the number of bytes of heap.
     ///
     /// It does not collect: what has died since the last cycle is not free yet. The first faults of
-    /// the next cycle, and allocation, will have to get their memory again. As
+    /// the next cycle, and allocation, will have to get their memory again; and until then
+    /// [`page_map`](Self::page_map) does not know how pages in use came about. As
     /// [`collect`](Self::collect), not from a thread that is attached and not
     /// [blocking](Mutator::blocking); waits for a cycle that is running. Zero if the heap is broken
     /// or another process's.

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use gc_runtime::{BuildError, FaultDelivery, Fork, Transport, TransportChoice, Zeal};
+use gc_runtime::{BuildError, FaultDelivery, Fork, ReleaseBy, Transport, TransportChoice, Zeal};
+use gc_stress::breathe::{BreathError, BreathReport, Footprint};
 use gc_stress::run::RunError;
-use gc_stress::{Report, Settings, run};
+use gc_stress::{Breathing, Report, Settings, breathe, run};
 
 /// Mutators that check everything they read, churn, cycles back to back, forks, signals, pins.
 #[derive(Debug, Parser)]
@@ -30,6 +31,10 @@ struct Arguments {
     /// Where the random numbers start.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instead: a heap that grows and shrinks for this many seconds, on each transport in turn, and
+    /// must have given everything back in the end.
+    #[arg(long)]
+    breathe: Option<u64>,
     /// Slow checks: verify, poison, every=N, full.
     #[arg(long, default_value = "verify,poison", value_parser = Zeal::parse)]
     zeal: Zeal,
@@ -41,6 +46,9 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
+    if let Some(seconds) = arguments.breathe {
+        return breathe_all(&arguments, Duration::from_secs(seconds));
+    }
     let mut ways = Vec::new();
     for transport in Transport::ALL {
         if arguments.transport.is_some_and(|only| only != transport) {
@@ -84,6 +92,74 @@ fn main() -> ExitCode {
     }
     println!("stress: {passed} passed, {failed} failed, {skipped} skipped");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The transports that keep free memory of their own, with the ways to give it back.
+const BREATHING: [(Transport, ReleaseBy); 4] = [
+    (Transport::Move, ReleaseBy::Dropping),
+    (Transport::Move, ReleaseBy::Freeing),
+    (Transport::Copy, ReleaseBy::Dropping),
+    (Transport::Stw, ReleaseBy::Dropping),
+];
+
+fn breathe_all(arguments: &Arguments, time: Duration) -> ExitCode {
+    let wanted = |transport| arguments.transport.is_none_or(|only| only == transport);
+    let ways: Vec<_> = BREATHING.into_iter().filter(|way| wanted(way.0)).collect();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for &(transport, release_by) in &ways {
+        let mut settings = Breathing::default();
+        settings.transport = TransportChoice::Only(transport);
+        settings.release_by = release_by;
+        settings.time = time / u32::try_from(ways.len()).unwrap_or(1);
+        let name = format!("{transport}, {release_by:?}");
+        match breathe(&settings) {
+            Ok(report) => {
+                passed += 1;
+                print_breaths(&name, &report);
+            }
+            Err(BreathError::Build(error @ BuildError::NoTransport { .. }))
+                if std::env::var("UFFD_MOVE_REQUIRED").as_deref() != Ok("1") =>
+            {
+                skipped += 1;
+                println!("{name:18} skipped: {error}");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("{name:18} FAILED: {error}");
+            }
+        }
+    }
+    println!("breathing: {passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_breaths(name: &str, report: &BreathReport) {
+    println!("{name}: {} breaths, MiB resident and KiB of page tables", report.breaths.len());
+    let row = |what: &str, full: Footprint, small: Footprint, rest: &str| {
+        println!(
+            "  {what:>6}  full {:>5} / {:>5}  small {:>5} / {:>5}{rest}",
+            full.resident >> 20,
+            full.tables >> 10,
+            small.resident >> 20,
+            small.tables >> 10,
+        );
+    };
+    let shown = report.breaths.iter().enumerate();
+    for (number, breath) in shown.filter(|(number, _)| *number < 4 || number % 20 == 0) {
+        let rest = format!("  {} faults in {} cycles", breath.full_faults, breath.full_cycles);
+        row(&format!("{}", number + 1), breath.full, breath.small, &rest);
+    }
+    println!(
+        "  before the heap {} MiB, after trim {} MiB with {} MiB live, {} KiB of page tables, {} hints left; \
+         {} pages given back between cycles by {} calls",
+        report.before.resident >> 20,
+        report.after.resident >> 20,
+        report.live_bytes >> 20,
+        report.after.tables >> 10,
+        report.hints,
+        report.stats.pages_released_between,
+        report.stats.madvise_calls,
+    );
 }
 
 fn print(name: &str, report: &Report) {

@@ -5,10 +5,12 @@
 //! slots refer to, and words that follow from its number; a reference that goes astray, a word
 //! that is lost or a page that comes back old shows at the next look.
 
+pub mod breathe;
 pub mod churn;
 pub mod disturb;
 pub mod node;
 pub mod raw;
 pub mod run;
 
+pub use breathe::{Breathing, breathe};
 pub use run::{Report, Settings, run};

@@ -25,6 +25,15 @@ const FAULT_SAMPLES: usize = 1 << 16;
 /// No objects are born black at the moment.
 const NOT_BLACK: u32 = u32::MAX;
 
+/// Which side tables are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// Those of pages that are not in use.
+    Unused,
+    /// All: the next cycle faults in what it needs.
+    All,
+}
+
 /// Everything that belongs to the pages of one heap.
 #[derive(Debug)]
 pub(crate) struct MovingSpace<M> {
@@ -227,10 +236,13 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.stale_pages.store(top.max(plan.used), Ordering::Relaxed);
     }
 
-    /// Gives back side tables of pages that are not in use, between cycles.
-    pub(crate) fn shed_tables(&self) {
+    /// Gives back side tables between cycles: those of pages that are not in use, or all of them.
+    pub(crate) fn shed_tables(&self, tables: Tables) {
         self.clear_tables();
-        let top = self.allocation.lock().top.min(self.geometry.pages);
+        let top = match tables {
+            Tables::Unused => self.allocation.lock().top.min(self.geometry.pages),
+            Tables::All => 0,
+        };
         let words = self.geometry.page_start(PageIndex(top));
         self.live.shed(words);
         self.offsets.shed(words, top);

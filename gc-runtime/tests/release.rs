@@ -1,0 +1,312 @@
+//! Free memory goes back to the system: when it has not been used for a while, on request, and when
+//! memory is short; whole chunks of it, with their page tables.
+//!
+//! Each test looks at the memory of its whole process, so each runs in a process of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use gc_runtime::{
+    Decay, FaultDelivery, Heap, HeapBuilder, Mutator, PageTables, Pressure, Record, Release,
+    ReleaseBy, RootIndex, Transport,
+};
+use support::{build, check_counted_list, counted_list, in_child, is_child, verify};
+
+const MIB: usize = 1 << 20;
+const CHUNK: usize = 2 * MIB;
+
+/// What is waited for comes sooner or never.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+/// Nodes of a list of a MiB.
+const MIB_NODES: u64 = (MIB / 256) as u64;
+
+const SHORT: Decay = Decay {
+    cycles: 2,
+    at_least: Duration::from_millis(50),
+    at_most: Duration::from_millis(100),
+};
+
+/// The transports whose heap keeps free memory from cycle to cycle.
+const KEEPERS: [Transport; 2] = [Transport::Move, Transport::Stw];
+
+fn heap_of(transport: Transport, builder: HeapBuilder) -> Option<Heap> {
+    // Other programs on this machine must not have a say in what is given back.
+    build(builder.pressure(Pressure::Ignore), transport, FaultDelivery::Signal)
+}
+
+fn builder() -> HeapBuilder {
+    Heap::builder().limit_bytes(256 * MIB)
+}
+
+fn list(mutator: &mut Mutator, mib: u64) -> (RootIndex, u64) {
+    (counted_list(mutator, mib * MIB_NODES, 30), mib * MIB_NODES)
+}
+
+fn kib(text: &str, name: &str) -> usize {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of this name");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number of KiB")
+}
+
+/// What a heap has in memory, in bytes: mappings have names only where the kernel gives them some,
+/// so that it is found by the address of one of its objects.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct HeapMemory {
+    resident: usize,
+    lazy: usize,
+    huge: usize,
+    mappings: usize,
+}
+
+/// What heaps are aligned to.
+const HEAP_ALIGN: u64 = 1 << 30;
+
+/// Some address of the mutator's heap.
+fn address_in(mutator: &mut Mutator) -> u64 {
+    let roots = mutator.root_count();
+    let root = mutator.alloc(Record { refs: 0, data_words: 1 }).unwrap();
+    let address = mutator.root(root).expect("just stored").object().address();
+    mutator.truncate_roots(roots);
+    address
+}
+
+fn heap_memory(address: u64) -> HeapMemory {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut found, mut inside) = (HeapMemory::default(), false);
+    let heap = address / HEAP_ALIGN * HEAP_ALIGN;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((start, end)) = range {
+            let number = |text| u64::from_str_radix(text, 16).expect("an address");
+            inside = number(start) < heap + HEAP_ALIGN && heap < number(end);
+            found.mappings += usize::from(inside);
+        } else if inside && line.starts_with("Rss:") {
+            found.resident += kib(line, "Rss:") << 10;
+        } else if inside && line.starts_with("LazyFree:") {
+            found.lazy += kib(line, "LazyFree:") << 10;
+        } else if inside && line.starts_with("AnonHugePages:") {
+            found.huge += kib(line, "AnonHugePages:") << 10;
+        }
+    }
+    assert!(found.mappings > 0, "no mapping at {address:#x}");
+    found
+}
+
+fn table_bytes() -> usize {
+    kib(&fs::read_to_string("/proc/self/status").unwrap(), "VmPTE:") << 10
+}
+
+/// Waits until `done`, in a blocking region, so that cycles can run meanwhile.
+fn wait_for(mutator: &mut Mutator, what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + FOR_EVER;
+    mutator.blocking(|| {
+        while !done() {
+            assert!(Instant::now() < end, "still not: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+}
+
+/// A heap with a small list that lives, after a large one has died and been collected.
+fn exhaled(heap: &Heap) -> (Mutator, RootIndex, u64, u64) {
+    let mut mutator = heap.attach().unwrap();
+    let address = address_in(&mut mutator);
+    let (root, len) = list(&mut mutator, 8);
+    let (large, _) = list(&mut mutator, 100);
+    mutator.collect();
+    mutator.set_root(large, None);
+    mutator.collect();
+    (mutator, root, len, address)
+}
+
+/// What a heap may have in memory when nothing free is left: whole chunks.
+fn at_most(heap: &Heap) -> usize {
+    heap.used_bytes().next_multiple_of(CHUNK)
+}
+
+/// Runs each of `children`, tests of this file, in a process of its own.
+macro_rules! in_a_process_of_its_own {
+    ($($name:ident, $child:ident: $body:expr;)*) => {$(
+        #[test]
+        fn $child() {
+            if is_child() {
+                $body
+            }
+        }
+
+        #[test]
+        fn $name() {
+            in_child(stringify!($child));
+        }
+    )*};
+}
+
+in_a_process_of_its_own! {
+    what_is_not_used_goes_back_by_itself_although_no_cycle_follows, child_unused: {
+        for transport in KEEPERS {
+            let builder = builder().release(Release::After(SHORT));
+            let Some(heap) = heap_of(transport, builder) else { continue };
+            let (mut mutator, root, len, at) = exhaled(&heap);
+            let cycles = heap.stats().cycles;
+            // The warm pool stays: 6 MiB.
+            wait_for(&mut mutator, "given back", || {
+                heap_memory(at).resident <= at_most(&heap) + 6 * MIB + CHUNK
+            });
+            assert_eq!(heap.stats().cycles, cycles, "a cycle has done it");
+            assert!(heap.stats().pages_released_between > 20_000, "{:?}", heap.stats());
+            check_counted_list(&mutator, mutator.root(root), len);
+            verify(&mut mutator);
+            list(&mut mutator, 100);
+            verify(&mut mutator);
+        }
+    };
+
+    trim_gives_back_everything_but_what_is_in_use, child_trim: {
+        for transport in KEEPERS {
+            let Some(heap) = heap_of(transport, builder().release(Release::OnRequest)) else {
+                continue;
+            };
+            let (mut mutator, root, len, at) = exhaled(&heap);
+            assert!(heap.free_chunks() >= 40, "{} chunks", heap.free_chunks());
+            assert!(heap_memory(at).resident > 100 * MIB, "{:?}", heap_memory(at));
+            let bytes = mutator.blocking(|| heap.trim());
+            assert!(bytes > 80 * MIB, "{bytes} bytes");
+            assert_eq!(heap.free_chunks(), 0);
+            let memory = heap_memory(at);
+            assert!(memory.resident <= at_most(&heap), "{memory:?}, {} used", heap.used_bytes());
+            assert_eq!((memory.mappings, memory.huge), (1, 0));
+            assert_eq!(mutator.blocking(|| heap.trim()), 0);
+            assert!(!heap.page_map().is_empty());
+            check_counted_list(&mutator, mutator.root(root), len);
+            for _ in 0..3 {
+                list(&mut mutator, 20);
+                mutator.collect();
+                verify(&mut mutator);
+                check_counted_list(&mutator, mutator.root(root), len);
+            }
+        }
+    };
+
+    a_heap_that_frees_everything_at_once_and_then_stops_keeps_no_hint, child_burst: {
+        for transport in KEEPERS {
+            for round in 0..4 {
+                let builder = builder().release(Release::After(SHORT));
+                let Some(heap) = heap_of(transport, builder) else { continue };
+                let mut mutator = heap.attach().unwrap();
+                let at = address_in(&mut mutator);
+                let (large, _) = list(&mut mutator, 60 + round);
+                mutator.set_root(large, None);
+                // One cycle and nothing after it: no other free comes to the aid of a lost one.
+                mutator.collect();
+                let kept = |heap: &Heap| (at_most(heap) + 6 * MIB).next_multiple_of(CHUNK);
+                wait_for(&mut mutator, "no hint beyond what is kept", || {
+                    heap.free_chunks() * CHUNK <= kept(&heap)
+                        && heap_memory(at).resident <= kept(&heap)
+                });
+                mutator.blocking(|| heap.trim());
+                assert_eq!((heap.free_chunks(), heap_memory(at).resident), (0, 0), "{transport}");
+            }
+        }
+    };
+
+    memory_freed_lazily_is_dropped_by_trim, child_lazy: {
+        for transport in KEEPERS {
+            let builder = builder().release(Release::After(SHORT)).release_by(ReleaseBy::Freeing);
+            let Some(heap) = heap_of(transport, builder) else { continue };
+            let (mut mutator, root, len, at) = exhaled(&heap);
+            wait_for(&mut mutator, "freed lazily", || heap_memory(at).lazy > 60 * MIB);
+            // Used again before it was taken: objects must be zero all the same.
+            let (again, again_len) = list(&mut mutator, 60);
+            check_counted_list(&mutator, mutator.root(again), again_len);
+            mutator.collect();
+            verify(&mut mutator);
+            check_counted_list(&mutator, mutator.root(again), again_len);
+            mutator.set_root(again, None);
+            mutator.collect();
+            mutator.blocking(|| heap.trim());
+            let memory = heap_memory(at);
+            assert!(memory.resident <= at_most(&heap) && memory.lazy == 0, "{memory:?}");
+            check_counted_list(&mutator, mutator.root(root), len);
+        }
+    };
+
+    page_tables_go_with_the_memory_whether_the_kernel_frees_them_or_not, child_tables: {
+        for transport in KEEPERS {
+            for page_tables in [PageTables::Ask, PageTables::Remap] {
+                let builder = Heap::builder().limit_bytes(1024 * MIB).page_tables(page_tables);
+                let builder = builder.release(Release::OnRequest);
+                let Some(heap) = heap_of(transport, builder) else { continue };
+                let mut mutator = heap.attach().unwrap();
+                let at = address_in(&mut mutator);
+                let (root, len) = list(&mut mutator, 8);
+                let (large, _) = list(&mut mutator, 400);
+                let full = table_bytes();
+                mutator.set_root(large, None);
+                mutator.collect();
+                mutator.blocking(|| heap.trim());
+                // 400 MiB have 800 KiB of tables; those of side tables stay.
+                let small = table_bytes();
+                assert!(small + (600 << 10) < full, "{transport}, {page_tables:?}: {full}, {small}");
+                assert_eq!(heap_memory(at).mappings, 1, "{transport}, {page_tables:?}");
+                // The range can still be set aside as one, and is as large as before.
+                let flips = heap.flips();
+                let (again, _) = list(&mut mutator, 400);
+                mutator.set_root(again, None);
+                mutator.collect();
+                assert!(heap.flips() > flips, "{transport}, {page_tables:?}");
+                check_counted_list(&mutator, mutator.root(root), len);
+                verify(&mut mutator);
+            }
+        }
+    };
+
+    memory_that_is_locked_stays_and_is_counted, child_locked: {
+        for transport in KEEPERS {
+            let Some(heap) = heap_of(transport, builder().release(Release::OnRequest)) else {
+                continue;
+            };
+            let (mut mutator, root, len, at) = exhaled(&heap);
+            support::memory::lock_resident_memory();
+            let bytes = mutator.blocking(|| heap.trim());
+            assert_eq!(bytes, 0, "{transport}");
+            assert!(heap.stats().pages_kept_back > 10_000, "{}", heap.stats().pages_kept_back);
+            let (garbage, _) = list(&mut mutator, 60);
+            mutator.set_root(garbage, None);
+            mutator.collect();
+            verify(&mut mutator);
+            check_counted_list(&mutator, mutator.root(root), len);
+            support::memory::unlock_memory();
+            mutator.blocking(|| heap.trim());
+            assert!(heap_memory(at).resident <= at_most(&heap), "{:?}", heap_memory(at));
+        }
+    };
+}
+
+/// Cycles that breathe within the time that memory is kept do not fault it in again.
+#[test]
+fn child_breath() {
+    if !is_child() {
+        return;
+    }
+    let Some(heap) = heap_of(Transport::Move, builder()) else { return };
+    let mut mutator = heap.attach().unwrap();
+    let (_, _) = list(&mut mutator, 8);
+    let mut faults = Vec::new();
+    for _ in 0..8 {
+        let (large, _) = list(&mut mutator, 60);
+        mutator.set_root(large, None);
+        mutator.collect();
+        faults.push(support::memory::minor_faults());
+    }
+    let each: Vec<u64> = faults.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // 60 MiB are 15360 pages.
+    assert!(each[2..].iter().all(|&faults| faults < 6000), "faults in each cycle: {each:?}");
+}
+
+#[test]
+fn a_heap_that_breathes_does_not_fault_its_memory_in_again() {
+    in_child("child_breath");
+}
