@@ -70,6 +70,14 @@ pub enum BenchError {
         /// What it should have been.
         expected: u64,
     },
+    /// A program of this workspace that was started failed.
+    #[error("{name}: {why}")]
+    Program {
+        /// The command.
+        name: String,
+        /// What went wrong.
+        why: String,
+    },
     /// A plot could not be drawn.
     #[error("a plot could not be drawn: {0}")]
     Plot(String),

@@ -15,6 +15,7 @@ pub mod beside;
 pub mod churn;
 pub mod claim;
 pub mod contender;
+pub mod demo;
 pub mod emulated;
 pub mod error;
 pub mod figures;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use gc_runtime::{FaultDelivery, Transport};
+use gc_runtime::{FaultDelivery, Islands, Transport};
 
 /// Real programs on a heap that compacts beside them, over five ways to put a page in place.
 #[derive(Debug, Parser)]
@@ -76,6 +76,9 @@ pub(crate) struct JobArgs {
     /// Who serves a page fault
     #[arg(long, value_enum, default_value_t = FaultDeliveryArg::Signal)]
     pub(crate) fault_delivery: FaultDeliveryArg,
+    /// Whether runs of pages that are live enough slide instead of being copied
+    #[arg(long, value_enum, default_value_t = IslandsArg::On)]
+    pub(crate) islands: IslandsArg,
     /// Rounds of churn [default: enough for 15 and more cycles]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rounds: Option<u32>,
@@ -163,6 +166,30 @@ impl FaultDeliveryArg {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IslandsArg {
+    On,
+    Off,
+}
+
+impl IslandsArg {
+    fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl From<IslandsArg> for Islands {
+    fn from(arg: IslandsArg) -> Self {
+        match arg {
+            IslandsArg::On => Self::On,
+            IslandsArg::Off => Self::Off,
+        }
+    }
+}
+
 impl From<FaultDeliveryArg> for FaultDelivery {
     fn from(arg: FaultDeliveryArg) -> Self {
         match arg {
@@ -185,6 +212,7 @@ impl JobArgs {
         put("--threads", self.threads.to_string().into());
         put("--collector-threads", self.collector_threads.to_string().into());
         put("--fault-delivery", self.fault_delivery.name().into());
+        put("--islands", self.islands.name().into());
         put("--scale", self.scale.to_string().into());
         put("--seed", self.seed.to_string().into());
         if let Some(input) = &self.input {
@@ -224,7 +252,7 @@ mod tests {
     fn a_child_gets_the_same_job() {
         let line = "gc-demo run --workload lru --input /tmp/x --heap-mib 7 --threads 3 --rounds 9 \
                     --scale 0.25 --seed 42 --zeal verify --fault-delivery handler-thread \
-                    --collector-threads 2 --max-input-mib 5";
+                    --collector-threads 2 --max-input-mib 5 --islands off";
         let Command::Run(first) = Cli::parse_from(line.split_whitespace()).command else {
             panic!("run was asked for")
         };

@@ -136,6 +136,7 @@ fn build_heap(
     let mut builder = Heap::builder()
         .limit_bytes(limit_bytes)
         .collector_threads(job.collector_threads as usize)
+        .islands(job.islands.into())
         .fault_delivery(job.fault_delivery.into())
         .transport(transport.map_or(TransportChoice::Auto, TransportChoice::Only));
     if let Some(zeal) = &job.zeal {

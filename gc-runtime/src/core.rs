@@ -12,6 +12,7 @@ use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
 use crate::options::{Islands, Zeal};
+use crate::raw::block::Content;
 use crate::references::References;
 use crate::release::{Drainer, Release};
 use crate::roots::GlobalRoots;
@@ -173,13 +174,14 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// Ends all of a mutator's allocations: notes what was born in this cycle.
     pub(crate) fn retire_buffers(&self, mutator: &MutatorCore) {
-        self.retire_buffer(mutator);
+        self.retire_buffer(mutator, Content::Slots);
+        self.retire_buffer(mutator, Content::Leaves);
         self.retire_large(mutator);
     }
 
-    /// Ends a mutator's allocation buffer.
-    pub(crate) fn retire_buffer(&self, mutator: &MutatorCore) {
-        if let Some(Range { start, end }) = mutator.block.retire() {
+    /// Ends one of a mutator's allocation buffers.
+    pub(crate) fn retire_buffer(&self, mutator: &MutatorCore, content: Content) {
+        if let Some(Range { start, end }) = mutator.block.retire(content) {
             self.note_born(start, end);
         }
     }

@@ -53,6 +53,11 @@ impl JitLayout {
     pub const BUMP: usize = BLOCK + Block::BUMP;
     /// 64 bits: the address where the buffer ends; 0 asks for a safepoint.
     pub const LIMIT: usize = BLOCK + Block::LIMIT;
+    /// 64 bits each: the same for objects without reference slots. Whoever puts these there spares the
+    /// collector a look at them; the first pair is good for all.
+    pub const LEAF_BUMP: usize = BLOCK + Block::LEAF_BUMP;
+    /// See [`LEAF_BUMP`](Self::LEAF_BUMP).
+    pub const LEAF_LIMIT: usize = BLOCK + Block::LEAF_LIMIT;
     /// 32 bits: zero if stores need no barrier.
     pub const MARKING: usize = BLOCK + Block::MARKING;
     /// 32 bits: not zero if a safepoint is wanted.
@@ -68,5 +73,6 @@ mod tests {
         // Code that was compiled ahead of time has these numbers in it: changing them breaks it.
         let offsets = [JitLayout::BUMP, JitLayout::LIMIT, JitLayout::MARKING, JitLayout::SAFEPOINT];
         assert_eq!(offsets, [0, 8, 16, 20]);
+        assert_eq!([JitLayout::LEAF_BUMP, JitLayout::LEAF_LIMIT], [24, 32]);
     }
 }

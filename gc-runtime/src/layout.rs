@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::model::ObjectModel;
+use crate::raw::block::Content;
 
 /// The size of an object in words and which of its words are reference slots.
 ///
@@ -167,6 +168,12 @@ impl ObjectLayout {
     #[inline]
     pub fn is_leaf(self) -> bool {
         self.kind() == KIND_LEAF
+    }
+
+    /// Where such objects are allocated.
+    #[inline(always)]
+    pub(crate) fn content(self) -> Content {
+        if self.is_leaf() { Content::Leaves } else { Content::Slots }
     }
 
     #[inline(always)]

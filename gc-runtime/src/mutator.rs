@@ -17,6 +17,7 @@ use crate::layout::MIN_OBJECT_WORDS;
 use crate::local::Local;
 use crate::mark::barrier::BarrierMode;
 use crate::model::{Header, ObjectModel};
+use crate::raw::block::Content;
 use crate::raw::held_words::HeldWords;
 use crate::raw::words;
 use crate::record::Records;
@@ -38,7 +39,7 @@ const FRUITLESS_CYCLES: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
     /// In a buffer with others, unless it is large.
-    Shared,
+    Shared(Content),
     /// At the start of pages that no other object gets.
     OwnPages,
 }
@@ -157,9 +158,10 @@ impl<M: ObjectModel> Mutator<M> {
     pub(crate) fn allocate_words(
         &mut self,
         words: u32,
+        content: Content,
         header: Header,
     ) -> Result<ObjectRef, OutOfMemory> {
-        match self.core.block.take(words) {
+        match self.core.block.take(content, words) {
             Some(new) => {
                 new.header[0].store(header.first(), Ordering::Relaxed);
                 if M::HEADER_WORDS > 1 {
@@ -167,7 +169,7 @@ impl<M: ObjectModel> Mutator<M> {
                 }
                 Ok(ObjectRef::new(new.address))
             }
-            None => self.allocate_slow(u64::from(words), header),
+            None => self.allocate_slow(u64::from(words), content, header),
         }
     }
 
@@ -177,9 +179,10 @@ impl<M: ObjectModel> Mutator<M> {
     pub(crate) fn allocate_slow(
         &mut self,
         words: u64,
+        content: Content,
         header: Header,
     ) -> Result<ObjectRef, OutOfMemory> {
-        self.find_room(words, header, Room::Shared)
+        self.find_room(words, header, Room::Shared(content))
     }
 
     /// Allocates `words` words on pages of their own: the header, and zeros.
@@ -213,11 +216,19 @@ impl<M: ObjectModel> Mutator<M> {
             _ => return Err(self.out_of_memory(words, OomCause::TooLarge)),
         };
         let buffer_bytes = BUFFER_PAGES as usize * geometry.page_bytes();
-        let large = room == Room::OwnPages || bytes > buffer_bytes / LARGE_SHARE;
+        let (content, own_pages) = match room {
+            Room::Shared(content) => (content, false),
+            Room::OwnPages => (Content::Slots, true),
+        };
+        let large = own_pages || bytes > buffer_bytes / LARGE_SHARE;
         let pages = if large {
             u32::try_from(bytes.div_ceil(geometry.page_bytes())).expect("the heap has 32-bit words")
         } else {
             BUFFER_PAGES
+        };
+        let take = |content| {
+            let new = mutator.block.take(content, u32::try_from(words).ok()?)?;
+            Some(ObjectRef::new(new.address))
         };
         let mut fruitless = 0;
         loop {
@@ -229,8 +240,8 @@ impl<M: ObjectModel> Mutator<M> {
             if !large {
                 // The limit may only have been lowered to get this thread's attention.
                 mutator.block.reopen();
-                if let Some(new) = u32::try_from(words).ok().and_then(|n| mutator.block.take(n)) {
-                    return Ok(ObjectRef::new(new.address));
+                if let Some(object) = take(content) {
+                    return Ok(object);
                 }
             }
             let mut cursor = core.space.allocation.lock_to_take(pages);
@@ -247,6 +258,9 @@ impl<M: ObjectModel> Mutator<M> {
             let (wants_cycle, fits) = (cursor.wants_cycle(), pages <= cursor.limit);
             drop(cursor);
             let Some(grant) = grant else {
+                if !large && let Some(object) = take(content.other()) {
+                    return Ok(object);
+                }
                 if !fits {
                     return Err(self.out_of_memory(words, OomCause::TooLarge));
                 }
@@ -269,12 +283,12 @@ impl<M: ObjectModel> Mutator<M> {
                 mutator.large_start.store(start, Ordering::Relaxed);
                 mutator.large_end.store(start + bytes, Ordering::Relaxed);
             } else {
-                core.retire_buffer(&mutator);
+                core.retire_buffer(&mutator, content);
                 self.prepare(grant);
                 let end = start + grant.pages as usize * geometry.page_bytes();
-                mutator.block.refill(start..end);
-                if let Some(new) = u32::try_from(words).ok().and_then(|n| mutator.block.take(n)) {
-                    return Ok(ObjectRef::new(new.address));
+                mutator.block.refill(content, start..end);
+                if let Some(object) = take(content) {
+                    return Ok(object);
                 }
                 // It was wanted at a safepoint in between.
                 continue;

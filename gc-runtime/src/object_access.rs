@@ -52,8 +52,8 @@ impl<M: ObjectModel> Mutator<M> {
     #[inline]
     pub fn allocate(&mut self, header: Header) -> Result<ObjectRef, OutOfMemory> {
         debug_assert!(header.first() != 0, "a header of zero is no object");
-        let words = self.heap.core().space.model.layout(header).words();
-        self.allocate_words(words, header)
+        let layout = self.heap.core().space.model.layout(header);
+        self.allocate_words(layout.words(), layout.content(), header)
     }
 
     pub(crate) fn write_header(&self, object: ObjectRef, header: Header) {

@@ -7,6 +7,7 @@ use crate::error::OutOfMemory;
 use crate::local::{Local, RootIndex};
 use crate::model::Header;
 use crate::mutator::{Mutator, address_of};
+use crate::raw::block::Content;
 use crate::raw::words;
 use crate::record::{Record, Records};
 
@@ -60,9 +61,10 @@ impl Mutator<Records> {
     pub fn alloc_unrooted(&mut self, record: Record) -> Result<ObjectRef, OutOfMemory> {
         assert!(record.refs <= Record::MAX_REFS, "a record of {} slots", record.refs);
         let (words, header) = (record.words(), Header::one(record.header()));
+        let content = if record.refs == 0 { Content::Leaves } else { Content::Slots };
         match u32::try_from(words) {
-            Ok(words) => self.allocate_words(words, header),
-            Err(_) => self.allocate_slow(words, header),
+            Ok(words) => self.allocate_words(words, content, header),
+            Err(_) => self.allocate_slow(words, content, header),
         }
     }
 

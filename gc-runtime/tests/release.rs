@@ -24,11 +24,8 @@ const FOR_EVER: Duration = Duration::from_secs(60);
 /// Nodes of a list of a MiB.
 const MIB_NODES: u64 = (MIB / 256) as u64;
 
-const SHORT: Decay = Decay {
-    cycles: 2,
-    at_least: Duration::from_millis(50),
-    at_most: Duration::from_millis(100),
-};
+const SHORT: Decay =
+    Decay { cycles: 2, at_least: Duration::from_millis(50), at_most: Duration::from_millis(100) };
 
 /// The transports whose heap keeps free memory from cycle to cycle.
 const KEEPERS: [Transport; 2] = [Transport::Move, Transport::Stw];

@@ -33,6 +33,14 @@ pub(crate) fn stress(workspace: &Workspace, args: &PassOn) -> ExitCode {
 pub(crate) fn bench(workspace: &Workspace, args: &PassOn) -> ExitCode {
     // Requests by themselves are criterion's; everything else is asked by the program.
     let micro = OsStr::new("micro");
+    // Islands are also looked at in whole programs.
+    let islands = OsStr::new("islands");
+    if args.args.is_empty() || args.args.iter().any(|name| name == islands) {
+        let build = ["build", "--release", "--package", "examples", "--bin", "gc-demo"];
+        if let Outcome::Failed(why) = Call::cargo(workspace, &build).check() {
+            eprintln!("x: the build of gc-demo failed, so no whole programs: {why}");
+        }
+    }
     match args.args.split_first() {
         Some((first, rest)) if first == micro => requests(workspace, rest),
         Some(_) => run(workspace, "benches", "bench", &[], &args.args),

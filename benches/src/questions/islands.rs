@@ -6,6 +6,7 @@ use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
 use crate::claim::Claim;
 use crate::contender::{Contender, Cycle};
+use crate::demo::{self, DemoRun};
 use crate::error::BenchError;
 use crate::report::Answer;
 use crate::samples::{Series, short};
@@ -38,6 +39,10 @@ const COPIED_OF_LARGE: f64 = 0.05;
 /// The most time that islands may cost anywhere, and where they must pay, over time without them.
 const SLOWER: f64 = 1.05;
 const FASTER: f64 = 0.50;
+
+/// Whole programs, and turns for each side.
+const WORKLOADS: [&str; 2] = ["index", "lru"];
+const PROGRAM_ROUNDS: usize = 3;
 
 /// A cycle that moves less than this, in MiB, has not compacted: the heap was dense already.
 const NOTHING_MIB: f64 = 1.0;
@@ -88,8 +93,46 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         answer.summary.push("smoke scale: no claim is judged".to_owned());
     } else {
         answer.claims = claims(&rows);
+        for workload in WORKLOADS {
+            programs(workload, settings, &mut answer)?;
+        }
     }
     Ok(answer)
+}
+
+/// A whole program with islands and without.
+fn programs(workload: &str, settings: &Settings, answer: &mut Answer) -> Result<(), BenchError> {
+    let sides = ["off", "on"].map(|islands| {
+        let args = ["--workload", workload, "--transport", "move", "--islands", islands];
+        Side::new(format!("{workload}, islands {islands}"), move || demo::run(&args))
+    });
+    let rounds = settings.rounds_or(PROGRAM_ROUNDS);
+    let mut yields = alternate(QUESTION.name, rounds, sides.into_iter().collect())?
+        .into_iter()
+        .map(|runs| runs.into_iter().flatten().collect::<Vec<DemoRun>>());
+    let (off, on) = (yields.next().unwrap_or_default(), yields.next().unwrap_or_default());
+    let name = format!("islands: time over time without, workload {workload}");
+    if off.is_empty() || on.is_empty() {
+        let why = "gc-demo is not built beside this program (./x bench builds it)";
+        answer.claims.push(Claim::unmeasured(&name, SLOWER, why));
+        return Ok(());
+    }
+    let series = |side: &str, what: &str, unit: &str, runs: &[DemoRun], of: fn(&DemoRun) -> f64| {
+        let values = runs.iter().map(of).collect();
+        Series::new(format!("workload {workload}, islands {side}: {what}"), unit, values)
+    };
+    let us = |run: &DemoRun| run.compaction_ns_per_live_mib / 1000.0;
+    let [off_us, on_us] = [("off", &off), ("on", &on)]
+        .map(|(side, runs)| series(side, "compaction per live MiB", "us", runs, us));
+    let copied = [("off", &off), ("on", &on)].map(|(side, runs)| {
+        let of = |run: &DemoRun| run.bytes_copied_per_live_byte;
+        series(side, "copied per live byte", "bytes", runs, of)
+    });
+    answer.claims.push(Claim::at_most(&name, &on_us, &off_us, SLOWER));
+    answer.samples.extend([off_us, on_us]);
+    answer.samples.extend(copied);
+    answer.summary.extend(answer.samples.iter().rev().take(4).rev().map(Series::line));
+    Ok(())
 }
 
 /// All lines of the table. Large objects die one by one: each is a clump of its own.

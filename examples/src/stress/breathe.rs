@@ -23,11 +23,8 @@ const KEPT: u32 = 8;
 const FULL_CYCLES: u32 = 6;
 
 /// How long memory is kept: short, so that each breath gives back what it does not use.
-const DECAY: Decay = Decay {
-    cycles: 3,
-    at_least: Duration::from_millis(300),
-    at_most: Duration::from_millis(1000),
-};
+const DECAY: Decay =
+    Decay { cycles: 3, at_least: Duration::from_millis(300), at_most: Duration::from_millis(1000) };
 
 /// From this breath on page tables must not grow any more.
 const SETTLED: usize = 3;

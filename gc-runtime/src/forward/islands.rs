@@ -267,8 +267,13 @@ fn run_at(
         return Run::default();
     }
     let last = live_of(at);
-    if last > 0 && ahead.at(index32(at)).is_none() && is_dense(run.live_words + last, run.pages + 1)
-    {
+    // What comes after it must not be a run of its own: one with a pinned page may need padding
+    // before it, and there is no place for that between two pages that keep their content.
+    let next = live_of(at + 1);
+    let alone = ahead.at(index32(at)).is_none()
+        && ahead.at(index32(at + 1)).is_none()
+        && !is_dense(next, 1);
+    if last > 0 && alone && is_dense(run.live_words + last, run.pages + 1) {
         run.pages += 1;
         run.live_words += last;
     }

@@ -117,7 +117,8 @@ fn island(live: &[u64], reaches: u32) -> usize {
     if end - lead < ISLAND_PAGES || !is_dense(&live[..end]) {
         return 0;
     }
-    if end < live.len() && live[end] > 0 && is_dense(&live[..=end]) {
+    let alone = live.get(end + 1).is_none_or(|&next| !is_dense(&[next]));
+    if end < live.len() && live[end] > 0 && alone && is_dense(&live[..=end]) {
         end += 1;
     }
     end
