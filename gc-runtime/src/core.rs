@@ -281,6 +281,11 @@ impl<M: ObjectModel> HeapCore<M> {
         self.observers.tell(&Event::Stalled { began, took: began.elapsed(), thread });
     }
 
+    /// A mutator has kept pace with the collector since `began`.
+    pub(crate) fn tell_held_back(&self, began: Instant) {
+        self.space.counters.held_back_ns.add_time(began.elapsed());
+    }
+
     /// Tells that the cursor has a new limit or target.
     pub(crate) fn tell_limit(&self, limit: u32, target: u32) {
         let bytes = |pages: u32| u64::from(pages) * self.space.geometry.page_bytes() as u64;

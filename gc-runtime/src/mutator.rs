@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uffd_move::AltStack;
 
@@ -18,6 +18,7 @@ use crate::local::Local;
 use crate::mark::barrier::BarrierMode;
 use crate::model::{Header, ObjectModel};
 use crate::raw::block::Content;
+use crate::raw::futex;
 use crate::raw::held_words::HeldWords;
 use crate::raw::words;
 use crate::record::Records;
@@ -34,6 +35,9 @@ const SIGNAL_STACK_BYTES: usize = 64 << 10;
 /// Full cycles without success after which an allocation gives up: one of any kind, and two that
 /// pack everything, of which the second finds what died while the first ran.
 const FRUITLESS_CYCLES: u32 = 3;
+
+/// How long a mutator that is ahead of the collector waits before it looks again.
+const PACE_WAIT: Duration = Duration::from_micros(50);
 
 /// Where a new object goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +252,11 @@ impl<M: ObjectModel> Mutator<M> {
             if mutator.block.requests.load(Ordering::Acquire) != 0 {
                 continue;
             }
+            if cursor.rest() >= pages && !core.space.keeps_pace(&cursor, pages) {
+                drop(cursor);
+                self.keep_pace();
+                continue;
+            }
             core.space.deposit_ahead(&mut cursor, pages);
             let grant = cursor.take(pages).or_else(|| {
                 // Rather a short buffer than a stall.
@@ -319,7 +328,10 @@ impl<M: ObjectModel> Mutator<M> {
         let core = self.shared();
         let began = Instant::now();
         let flips = core.flips.load(Ordering::Acquire);
+        let has_flipped = core.space.allocation.lock().is_compacting();
         let ticket = match fruitless {
+            // What a cycle that has flipped could find, it has found.
+            0 if has_flipped => core.control.request_cycle(CycleReason::Allocation),
             0 => core.control.suggest_cycle(CycleReason::Allocation),
             _ => core.control.request_cycle(CycleReason::Emergency),
         };
@@ -328,6 +340,16 @@ impl<M: ObjectModel> Mutator<M> {
         });
         core.tell_stall(began);
         u32::from(core.control.lock().finished >= ticket)
+    }
+
+    /// Waits a little for the collector, which this thread has got ahead of.
+    fn keep_pace(&self) {
+        let core = self.shared();
+        let began = Instant::now();
+        self.core.enter_safe(&core.safepoints);
+        futex::nap(PACE_WAIT);
+        core.leave_safe(&self.core);
+        core.tell_held_back(began);
     }
 
     /// Who it is that leaves no more memory.

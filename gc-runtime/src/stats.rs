@@ -21,6 +21,10 @@ impl Count {
         self.0.fetch_add(n as u64, Ordering::Relaxed);
     }
 
+    pub(crate) fn add_time(&self, time: Duration) {
+        self.0.fetch_add(ns(time), Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -46,6 +50,7 @@ pub(crate) struct Counters {
     pub(crate) stalled_fallbacks: Count,
     pub(crate) refused_fallbacks: Count,
     pub(crate) faults: Count,
+    pub(crate) held_back_ns: Count,
     /// Time in the pause that is not counted ([`TransportChoice::Floor`](crate::TransportChoice)).
     pub(crate) left_out_ns: Count,
 }
@@ -70,6 +75,9 @@ pub struct CycleStats {
     pub born_bytes: u64,
     /// Time that mutators waited for memory since the last cycle's end, all together.
     pub allocation_stall_ns: u64,
+    /// Time that mutators were held back since the last cycle's end, all together, in short waits, so
+    /// that memory lasts until the collector is done.
+    pub held_back_ns: u64,
     /// Most pages of heap and from-space with memory behind them during the cycle, by count.
     pub peak_resident_pages: u64,
     /// Concurrent marking.
@@ -166,6 +174,8 @@ pub struct HeapStats {
     pub summary_ns: u64,
     /// Time that mutators waited for memory, all together.
     pub allocation_stall_ns: u64,
+    /// Time that mutators were held back, all together, in short waits.
+    pub held_back_ns: u64,
     /// Bytes copied from old pages to new ones.
     pub bytes_copied: u64,
     /// Bytes of whole pages that kept their content.
@@ -250,6 +260,7 @@ impl HeapStats {
             mark_ns: 0,
             summary_ns: 0,
             allocation_stall_ns: 0,
+            held_back_ns: 0,
             bytes_copied: 0,
             bytes_slid: 0,
             islands: 0,
@@ -327,6 +338,7 @@ impl HeapStats {
         cycle.stalled_fallbacks = counters.stalled_fallbacks.take();
         cycle.refused_fallbacks = counters.refused_fallbacks.take();
         cycle.faults = counters.faults.take();
+        cycle.held_back_ns = counters.held_back_ns.take();
         cycle.allocation_stall_ns = self.allocation_stall_ns - self.stall_ns_told;
         self.stall_ns_told = self.allocation_stall_ns;
     }
@@ -336,6 +348,7 @@ impl HeapStats {
         self.emergency_cycles += u64::from(cycle.reason == CycleReason::Emergency);
         self.live_bytes = cycle.live_bytes;
         self.live_bytes_total += cycle.live_bytes;
+        self.held_back_ns += cycle.held_back_ns;
         self.compaction_ns += cycle.flip_pause_ns + cycle.compact_ns + cycle.finish_ns;
         self.compaction_cpu_ns += cycle.compaction_cpu_ns;
         self.deposit_ns += cycle.deposit_ns;

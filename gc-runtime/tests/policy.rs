@@ -239,6 +239,27 @@ fn a_mutator_that_waits_for_memory_is_counted_and_told() {
 }
 
 #[test]
+fn a_mutator_that_is_ahead_of_the_collector_is_held_back_and_counted() {
+    on_every_transport(
+        || Heap::builder().limit_bytes(32 * MIB),
+        |heap| {
+            let mut mutator = heap.attach().unwrap();
+            let (root, len) = list(&mut mutator, 20 * MIB);
+            let end = Instant::now() + FOR_EVER;
+            // With two thirds live there is not room enough to go on unhindered for a whole cycle.
+            while heap.stats().held_back_ns == 0 {
+                assert!(Instant::now() < end, "{:?}", heap.stats().cycle_log.last());
+                garbage(&mut mutator, 4 * MIB);
+            }
+            let stats = heap.stats();
+            let sum: u64 = stats.cycle_log.iter().map(|cycle| cycle.held_back_ns).sum();
+            assert_eq!(stats.held_back_ns, sum);
+            check_counted_list(&mutator, mutator.root(root), len);
+        },
+    );
+}
+
+#[test]
 fn an_emergency_finds_the_room_that_dense_pages_keep() {
     on_every_transport(
         || Heap::builder().limit_bytes(16 * MIB),

@@ -158,6 +158,7 @@ impl<M: ObjectModel> Collector<M> {
             }
         }
         cursor.top = plan.post();
+        self.policy.pace_compaction(&mut cursor);
         drop(cursor);
         core.globals.forward(&space.forwarding());
         core.references.set_aside();

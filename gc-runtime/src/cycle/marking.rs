@@ -98,7 +98,9 @@ impl<M: ObjectModel> Collector<M> {
         // Before anybody's roots are scanned: what is pinned from here on is logged, and who takes an
         // object out of a pin has it in a root when that is scanned.
         core.logged.push(core.fixed.pins.roots());
-        let cursor = core.space.allocation.lock();
+        let mut cursor = core.space.allocation.lock();
+        core.space.words_marked.store(0, Ordering::Relaxed);
+        self.policy.pace_marking(&mut cursor, core.space.geometry);
         // Under the cursor's lock: a mutator that takes pages from here on has been asked to scan,
         // and scans before it takes them.
         core.space.set_black(PageIndex(cursor.top));
@@ -126,6 +128,7 @@ impl<M: ObjectModel> Collector<M> {
             _ if self.core.islands == Islands::Off => Packing::Tight,
             _ => Packing::Islands,
         };
+        self.policy.pace_summary(&mut space.allocation.lock());
         let fixed = self.core.fixed.plan(space);
         let may_move = fixed.is_some();
         let fixed = fixed.unwrap_or_default();

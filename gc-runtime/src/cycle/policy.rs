@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::addr::Geometry;
 use crate::container::Group;
 use crate::cycle::Collector;
 use crate::event::CycleReason;
 use crate::model::ObjectModel;
 use crate::options::{Container, Growth, Options, Transport};
-use crate::space::allocation::warm_pages;
+use crate::space::allocation::{Cursor, warm_pages};
+use crate::space::pace::Work;
 use crate::stats::CycleStats;
 use crate::trigger::{Bounds, Measured, Pacer};
 
@@ -35,7 +37,42 @@ pub(crate) struct Policy {
     group: Option<Group>,
     last_end: Instant,
     last_allocated: u32,
+    expected: Expected,
 }
+
+/// What the next cycle is expected to find and to take, so that mutators can be kept to its pace.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    mark: Duration,
+    summary: Duration,
+    compact: Duration,
+    /// Pages found live; `None` before the first cycle.
+    live: Option<u32>,
+    /// The share of what was allocated between two markings that the second found live.
+    survival: f64,
+    /// Pages granted until marking began.
+    allocated: u32,
+}
+
+/// Before anything is known.
+const UNKNOWN: Expected = Expected {
+    mark: Duration::from_millis(4),
+    summary: Duration::from_millis(1),
+    compact: Duration::from_millis(5),
+    live: None,
+    survival: 0.0,
+    allocated: 0,
+};
+
+/// At least this share of what is allocated between two markings is expected to be live.
+const LEAST_SURVIVAL: f64 = 0.1;
+
+/// The share of a heap that no cycle has seen yet that is expected to be live.
+const FIRST_SURVIVAL: f64 = 0.75;
+
+/// A summary is expected to take so many times what the last one took: there is nothing else to
+/// measure its progress by.
+const SUMMARY_MARGIN: u32 = 2;
 
 impl Policy {
     /// `soft` is in pages.
@@ -50,8 +87,62 @@ impl Policy {
             },
             last_end: Instant::now(),
             last_allocated: 0,
+            expected: UNKNOWN,
         }
     }
+
+    /// Marking begins: memory has to last until the flip.
+    pub(crate) fn pace_marking(&self, cursor: &mut Cursor, geometry: Geometry) {
+        let expected = self.expected;
+        let allocated = f64::from(cursor.allocated_since.wrapping_sub(expected.allocated));
+        let pages = match expected.live {
+            None => f64::from(cursor.top) * FIRST_SURVIVAL,
+            Some(live) => f64::from(live) + allocated * expected.survival.max(LEAST_SURVIVAL),
+        };
+        let words = pages.min(f64::from(cursor.top)) * f64::from(geometry.page_words_u32());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let words = words as u32;
+        let summary = expected.summary * SUMMARY_MARGIN;
+        cursor.note_marking();
+        cursor.begin_phase(Work::Words(words), share(expected.mark, summary));
+    }
+
+    /// The summary begins: all that is left may be used until the flip.
+    pub(crate) fn pace_summary(&self, cursor: &mut Cursor) {
+        let expected = self.expected.summary * SUMMARY_MARGIN;
+        cursor.begin_phase(Work::Time(Instant::now(), expected), 1.0);
+    }
+
+    /// The heap has been set aside: some of what is left is for the next marking.
+    pub(crate) fn pace_compaction(&self, cursor: &mut Cursor) {
+        let Expected { mark, summary, compact, .. } = self.expected;
+        cursor.begin_phase(Work::Pages(cursor.top), share(compact, mark + summary));
+    }
+
+    /// A cycle has ended that found `live` pages live.
+    fn expect_the_same(&mut self, cycle: &CycleStats, live: u32, cursor: &Cursor) {
+        let allocated = cursor.allocated_until_marking;
+        let grown = live.saturating_sub(self.expected.live.unwrap_or(live));
+        let between = allocated.wrapping_sub(self.expected.allocated).max(1);
+        let moved = cycle.flip_pause_ns > 0;
+        self.expected = Expected {
+            mark: Duration::from_nanos(cycle.mark_ns),
+            summary: Duration::from_nanos(cycle.summary_ns),
+            compact: match moved {
+                true => Duration::from_nanos(cycle.compact_ns),
+                false => self.expected.compact,
+            },
+            live: Some(live),
+            survival: (f64::from(grown) / f64::from(between)).min(1.0),
+            allocated,
+        };
+    }
+}
+
+/// What `this` is of both.
+fn share(this: Duration, other: Duration) -> f64 {
+    let (this, other) = (this.as_secs_f64(), other.as_secs_f64());
+    if this > 0.0 { this / (this + other) } else { 0.5 }
 }
 
 impl<M: ObjectModel> Collector<M> {
@@ -64,6 +155,8 @@ impl<M: ObjectModel> Collector<M> {
         let pages = |bytes: u64| u32::try_from(bytes / page_bytes as u64).unwrap_or(u32::MAX);
         let policy = &mut self.policy;
         let mut cursor = core.space.allocation.lock();
+        cursor.end_phases();
+        policy.expect_the_same(cycle, pages(cycle.live_bytes), &cursor);
         let now = Instant::now();
         policy.pacer.learn(Measured {
             live: pages(cycle.live_bytes),

@@ -62,6 +62,7 @@ fn trace_round<M: ObjectModel, const KEYS: bool>(
             black: space.black_word(),
             list: Worklist::new(&sharing, worker),
             with_weak_slots: Vec::new(),
+            words: 0,
         };
         tracer.run(logged);
         discovered.add(&mut tracer.with_weak_slots);
@@ -77,7 +78,12 @@ struct Tracer<'a, M, const KEYS: bool> {
     list: Worklist<'a>,
     /// Objects met with weak slots.
     with_weak_slots: Vec<u32>,
+    /// Words found live that nobody has been told of.
+    words: u32,
 }
+
+/// Words found live, some hundred microseconds' work, after which mutators that wait are told.
+const REPORT_WORDS: u32 = 1 << 14;
 
 impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
     fn run(&mut self, logged: &LoggedReferences) {
@@ -130,6 +136,10 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
         }
         let layout = space.layout(&words[word as usize..]);
         space.live.fill(word, layout.words(), self.writers);
+        self.words += layout.words();
+        if self.words >= REPORT_WORDS {
+            space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        }
         space.straddles.note_object(space.geometry, word, layout);
         space.slot_pages.note_object(space.geometry, word, layout);
         if layout.has_weak_slots() {

@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::addr::PageIndex;
+use crate::space::pace::{Pace, Work};
 
 /// Pages that a mutator's allocation buffer has, unless an object needs more.
 pub(crate) const BUFFER_PAGES: u32 = 8;
@@ -48,6 +49,10 @@ pub(crate) struct Cursor {
     fence: u32,
     /// Pages granted since the heap was built.
     pub(crate) allocated_since: u32,
+    /// The same, when the last marking began.
+    pub(crate) allocated_until_marking: u32,
+    /// What the collector is doing, if it is to be kept pace with.
+    pace: Option<Pace>,
 }
 
 /// The allocation of one heap's pages.
@@ -120,6 +125,8 @@ impl Cursor {
             used: 0,
             fence: u32::MAX,
             allocated_since: 0,
+            allocated_until_marking: 0,
+            pace: None,
         };
         cursor.set_trigger();
         cursor
@@ -132,6 +139,37 @@ impl Cursor {
         self.allocated_since = self.allocated_since.wrapping_add(pages);
         let first = PageIndex(std::mem::replace(&mut self.top, end));
         Some(Grant { first, pages, dirty })
+    }
+
+    /// From here on, `share` of the pages that are left are handed out as `work` is done.
+    pub(crate) fn begin_phase(&mut self, work: Work, share: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of u32"
+        )]
+        let pages = (f64::from(self.rest()) * share) as u32;
+        self.pace = Some(Pace::new(work, self.top, pages));
+    }
+
+    /// Marking begins.
+    pub(crate) fn note_marking(&mut self) {
+        self.allocated_until_marking = self.allocated_since;
+    }
+
+    /// Nobody is held back any more.
+    pub(crate) fn end_phases(&mut self) {
+        self.pace = None;
+    }
+
+    /// Whether the heap has been set aside and is being compacted.
+    pub(crate) fn is_compacting(&self) -> bool {
+        self.pace.is_some_and(|pace| matches!(pace.work(), Work::Pages(_)))
+    }
+
+    /// What mutators have to keep pace with.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        self.pace
     }
 
     /// Pages that are left below the limit; none if it was lowered below what is in use.

@@ -14,8 +14,9 @@ use crate::mark::live_bitmap::LiveBitmap;
 use crate::mark::slot_pages::SlotPages;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
-use crate::space::allocation::Allocation;
+use crate::space::allocation::{Allocation, Cursor};
 use crate::space::gate::Gate;
+use crate::space::pace::Work;
 use crate::stats::Counters;
 use crate::transport::PageTransport;
 
@@ -54,6 +55,8 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) fault_samples: Samples,
     /// Next band of pages for a collector thread.
     pub(crate) next_band: AtomicU32,
+    /// Words that marking has found live so far.
+    pub(crate) words_marked: AtomicU32,
     /// All compacted pages below have been built.
     pub(crate) built: AtomicU32,
     /// All pages of the old heap's compacted part below are emptied.
@@ -89,6 +92,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             counters: Counters::default(),
             fault_samples: Samples::new()?,
             next_band: AtomicU32::new(0),
+            words_marked: AtomicU32::new(0),
             built: AtomicU32::new(0),
             emptied_below: AtomicU32::new(0),
             resident_before: AtomicU64::new(0),
@@ -221,6 +225,17 @@ impl<M: ObjectModel> MovingSpace<M> {
             let page_end = self.geometry.page_start(PageIndex(page + 1));
             self.straddles.note_walk_end(PageIndex(page), end.min(page_end));
         }
+    }
+
+    /// Whether `pages` more pages may be taken now, so that memory lasts until the collector is done.
+    pub(crate) fn keeps_pace(&self, cursor: &Cursor, pages: u32) -> bool {
+        let Some(pace) = cursor.pace() else { return true };
+        let done = match pace.work() {
+            Work::Words(_) => self.words_marked.load(Ordering::Relaxed),
+            Work::Pages(_) => self.next_band.load(Ordering::Relaxed),
+            Work::Time(..) => 0,
+        };
+        cursor.top.saturating_add(pages) <= pace.end(done)
     }
 
     /// Notes how many pages have memory behind them at the moment, by count.

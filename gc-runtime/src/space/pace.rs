@@ -1,0 +1,96 @@
+//! How far mutators may go while a cycle runs: as far ahead of the collector as the memory lasts.
+//!
+//! A mutator that allocates faster than the collector works has to wait, sooner or later. Better
+//! sooner: the pages that are left are handed out in proportion to the work that is done, so that it
+//! waits often for less than a millisecond, and not once for half a cycle.
+
+use std::time::{Duration, Instant};
+
+/// The share of a phase's pages that is there from its beginning: short bursts wait for nobody.
+const AT_ONCE: f64 = 1.0 / 16.0;
+
+/// The share that is kept for a phase that takes longer than expected.
+const RESERVE: f64 = 1.0 / 8.0;
+
+/// What the collector has to do in a phase.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// So many live words are expected to be found.
+    Words(u32),
+    /// It is expected to take so long, from then on.
+    Time(Instant, Duration),
+    /// So many pages are to be put in place.
+    Pages(u32),
+}
+
+/// A phase and the pages that may be taken while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    work: Work,
+    begin: u32,
+    pages: u32,
+}
+
+impl Pace {
+    /// `pages` pages may be taken from page `begin` on until `work` is done.
+    pub(crate) fn new(work: Work, begin: u32, pages: u32) -> Self {
+        Self { work, begin, pages }
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        self.work
+    }
+
+    /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
+    /// is time that counts.
+    pub(crate) fn end(&self, done: u32) -> u32 {
+        let done = match self.work {
+            Work::Words(all) | Work::Pages(all) => f64::from(done) / f64::from(all.max(1)),
+            Work::Time(began, all) => {
+                began.elapsed().as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
+            }
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of u32"
+        )]
+        let pages = (f64::from(self.pages) * share(done)) as u32;
+        self.begin.saturating_add(pages)
+    }
+}
+
+/// The share of the pages that may be taken when so much of the expected work is done: all of them
+/// only when far more than that has been done.
+fn share(done: f64) -> f64 {
+    if done <= 1.0 { AT_ONCE + (1.0 - AT_ONCE - RESERVE) * done } else { 1.0 - RESERVE / done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_handed_out_as_work_is_done() {
+        let pace = Pace::new(Work::Pages(1000), 500, 1600);
+        assert_eq!(pace.end(0), 500 + 100);
+        assert_eq!(pace.end(500), 500 + 100 + 650);
+        assert_eq!(pace.end(1000), 500 + 1400);
+    }
+
+    #[test]
+    fn a_phase_that_takes_longer_than_expected_still_moves_and_never_gives_all() {
+        let pace = Pace::new(Work::Words(1000), 0, 1600);
+        let ends: Vec<u32> = [1000, 1500, 2000, 8000, u32::MAX].map(|done| pace.end(done)).into();
+        assert!(ends.is_sorted_by(|a, b| a < b), "{ends:?}");
+        assert!(ends[4] <= 1600);
+    }
+
+    #[test]
+    fn no_work_and_no_time_are_done_at_once() {
+        assert!(Pace::new(Work::Words(0), 0, 1600).end(1) >= 1400);
+        let now = Instant::now();
+        std::thread::sleep(Duration::from_micros(1));
+        assert!(Pace::new(Work::Time(now, Duration::ZERO), 0, 1600).end(0) >= 1400);
+    }
+}
