@@ -22,7 +22,7 @@ pub(crate) struct ShadowStack {
 
 impl ShadowStack {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { slots: SideTable::new(MAX_ROOTS, c"gc roots")?, len: AtomicU32::new(0) })
+        Ok(Self { slots: SideTable::sparse(MAX_ROOTS, c"gc roots")?, len: AtomicU32::new(0) })
     }
 
     #[inline(always)]
@@ -129,7 +129,7 @@ struct SlotLists {
 impl GlobalRoots {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            slots: SideTable::new(MAX_ROOTS, c"gc global roots")?,
+            slots: SideTable::sparse(MAX_ROOTS, c"gc global roots")?,
             used: AtomicU32::new(0),
             lists: Mutex::new(SlotLists::default()),
             tables: Mutex::new(Vec::new()),

@@ -3,75 +3,14 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use gc_runtime::{Container, FaultDelivery, Heap, HeapBuilder, OomCause, Record, Transport};
+use support::group::Group;
 use support::{build, check_counted_list, in_child, is_child};
 
 const MIB: usize = 1 << 20;
 
 /// What the group may use at first.
 const LITTLE: usize = 96 * MIB;
-
-/// A control group with a memory limit, of either version. Removed when its last process has left.
-struct Group {
-    folder: PathBuf,
-    limit: &'static str,
-}
-
-impl Group {
-    /// The group that this process is in.
-    fn own() -> Option<(PathBuf, &'static str)> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = |controller: &str| {
-            groups.lines().find_map(|line| {
-                let (_, rest) = line.split_once(':')?;
-                let (controllers, path) = rest.split_once(':')?;
-                (controllers == controller).then(|| path.trim_start_matches('/').to_owned())
-            })
-        };
-        let two = || Some(Path::new("/sys/fs/cgroup").join(path("")?));
-        let one = || Some(Path::new("/sys/fs/cgroup/memory").join(path("memory")?));
-        let with = |folder: Option<PathBuf>, limit: &'static str| {
-            folder
-                .filter(|folder| folder.join("memory.stat").exists())
-                .map(|folder| (folder, limit))
-        };
-        with(one(), "memory.limit_in_bytes").or_else(|| with(two(), "memory.max"))
-    }
-
-    fn new(bytes: usize) -> Result<Self, String> {
-        let (own, limit) = Self::own().ok_or("no control group with a memory controller")?;
-        let folder = own.join(format!("gc-runtime-test-{}", std::process::id()));
-        fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let group = Self { folder, limit };
-        group.set(bytes).map_err(|error| format!("{limit}: {error}"))?;
-        Ok(group)
-    }
-
-    fn set(&self, bytes: usize) -> std::io::Result<()> {
-        fs::write(self.folder.join(self.limit), bytes.to_string())
-    }
-
-    fn join(&self) -> std::io::Result<()> {
-        fs::write(self.folder.join("cgroup.procs"), std::process::id().to_string())
-    }
-
-    /// Back to where the process came from.
-    fn leave(&self) -> std::io::Result<()> {
-        let parent = self.folder.parent().expect("made below another");
-        fs::write(parent.join("cgroup.procs"), std::process::id().to_string())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = self.leave();
-        // Groups with processes cannot be removed; an empty one can.
-        let _ = fs::remove_dir(&self.folder);
-    }
-}
 
 fn large_heap() -> HeapBuilder {
     Heap::builder().limit_bytes(1024 * MIB)

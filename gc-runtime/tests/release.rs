@@ -7,13 +7,18 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gc_runtime::{
-    Decay, FaultDelivery, Heap, HeapBuilder, Mutator, PageTables, Pressure, Record, Release,
-    ReleaseBy, RootIndex, Transport,
+    Container, Decay, Event, FaultDelivery, Heap, HeapBuilder, Mutator, PageTables, Pressure,
+    Record, Release, ReleaseBy, ReleaseReason, RootIndex, Transport,
 };
-use support::{build, check_counted_list, counted_list, in_child, is_child, verify};
+use support::group::Group;
+use support::{Finish, build, check_counted_list, counted_list, in_child, is_child, verify};
 
 const MIB: usize = 1 << 20;
 const CHUNK: usize = 2 * MIB;
@@ -223,6 +228,7 @@ in_a_process_of_its_own! {
             check_counted_list(&mutator, mutator.root(again), again_len);
             mutator.set_root(again, None);
             mutator.collect();
+            // Also what the heap's own thread frees lazily at the same time.
             mutator.blocking(|| heap.trim());
             let memory = heap_memory(at);
             assert!(memory.resident <= at_most(&heap) && memory.lazy == 0, "{memory:?}");
@@ -280,6 +286,82 @@ in_a_process_of_its_own! {
             assert!(heap_memory(at).resident <= at_most(&heap), "{:?}", heap_memory(at));
         }
     };
+}
+
+/// Microseconds that some task has waited for memory, of the whole system.
+fn stalled_us() -> Option<u64> {
+    let text = fs::read_to_string("/proc/pressure/memory").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("some ")?.split_once("total=")?.1.parse().ok())
+}
+
+/// Makes memory short: reads a file that does not fit beside what the group has, again and again.
+fn thrash(folder: &Path, done: &AtomicBool) {
+    let path = folder.join("file");
+    fs::write(&path, vec![7u8; 96 * MIB]).expect("room for a file");
+    let mut buffer = vec![0u8; 1 << 16];
+    while !done.load(Ordering::Relaxed) {
+        let mut file = fs::File::open(&path).expect("just written");
+        while file.read(&mut buffer).is_ok_and(|read| read > 0) && !done.load(Ordering::Relaxed) {}
+    }
+}
+
+#[test]
+fn child_under_pressure() {
+    if !is_child() {
+        return;
+    }
+    let (group, before) = match (Group::new(1 << 30), stalled_us()) {
+        (Ok(group), Some(before)) => (group, before),
+        (Err(reason), _) => return println!("skipped: {reason}"),
+        (_, None) => return println!("skipped: the kernel does not tell of memory pressure"),
+    };
+    group.join().expect("root may move its own process");
+    let released = Arc::new(AtomicBool::new(false));
+    let heap = Heap::builder()
+        .limit_bytes(256 * MIB)
+        .container(Container::Ignore)
+        .release(Release::OnRequest)
+        .build()
+        .unwrap();
+    let note = Arc::clone(&released);
+    heap.listen(Arc::new(move |event: &Event| {
+        if let Event::Released { reason: ReleaseReason::Pressure, pages, .. } = event {
+            note.store(*pages > 0, Ordering::Relaxed);
+        }
+    }));
+    let (mut mutator, root, len, at) = exhaled(&heap);
+    let full = heap_memory(at).resident;
+    let folder = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let finish = Finish(&done);
+        // No room for the file.
+        group.set(group.usage().unwrap_or(1 << 30) + 24 * MIB).expect("a limit");
+        for _ in 0..2 {
+            scope.spawn(|| thrash(folder.path(), &done));
+        }
+        let end = Instant::now() + Duration::from_secs(25);
+        mutator.blocking(|| {
+            while !released.load(Ordering::Relaxed) && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        drop(finish);
+    });
+    let stalled = Duration::from_micros(stalled_us().unwrap_or(0).saturating_sub(before));
+    group.leave().expect("back to where it came from");
+    if !released.load(Ordering::Relaxed) && stalled < Duration::from_secs(1) {
+        return println!("skipped: memory did not become short, only {stalled:?} of stalls");
+    }
+    assert!(released.load(Ordering::Relaxed), "nothing was given back in {stalled:?} of stalls");
+    assert!(heap_memory(at).resident < full / 2, "{:?} of {full}", heap_memory(at));
+    check_counted_list(&mutator, mutator.root(root), len);
+    verify(&mut mutator);
+}
+
+#[test]
+fn memory_pressure_gives_back_what_is_free() {
+    in_child("child_under_pressure");
 }
 
 /// Cycles that breathe within the time that memory is kept do not fault it in again.

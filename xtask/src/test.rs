@@ -14,6 +14,9 @@ const REQUIRED: &str = "UFFD_MOVE_REQUIRED";
 /// The length of the stress run that is part of every test run.
 const STRESS_SECONDS: &str = "60";
 
+/// The length of the run of a heap that grows and shrinks, shared by four ways.
+const BREATHE_SECONDS: &str = "48";
+
 /// Packages whose unit tests run under Miri: what stands above the system call layer.
 const MIRI_PACKAGES: &[&str] = &["uffd-move"];
 
@@ -26,6 +29,7 @@ pub(crate) fn steps() -> Vec<Step> {
         fuzz::STEP,
         loom::STEP,
         STRESS,
+        BREATHE,
         kernel::SMOKE,
         MIRI,
     ]);
@@ -41,23 +45,18 @@ const TESTS: Step = Step {
     },
 };
 
-const STRESS: Step = Step {
-    name: "stress",
-    run: |workspace, _| {
-        let args = [
-            "run",
-            "--release",
-            "--package",
-            "examples",
-            "--bin",
-            "gc-stress",
-            "--",
-            "--seconds",
-            STRESS_SECONDS,
-        ];
-        with_requirement(Call::cargo(workspace, &args)).check()
-    },
+const STRESS: Step =
+    Step { name: "stress", run: |workspace, _| stress(workspace, &["--seconds", STRESS_SECONDS]) };
+
+const BREATHE: Step = Step {
+    name: "breathe",
+    run: |workspace, _| stress(workspace, &["--breathe", BREATHE_SECONDS]),
 };
+
+fn stress(workspace: &Workspace, arguments: &[&str]) -> Outcome {
+    let program = ["run", "--release", "--package", "examples", "--bin", "gc-stress", "--"];
+    with_requirement(Call::cargo(workspace, &[&program[..], arguments].concat())).check()
+}
 
 const MIRI: Step = Step { name: "miri", run: miri };
 

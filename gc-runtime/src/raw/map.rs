@@ -197,6 +197,11 @@ impl Reservation {
         self.asked.fetch_or(ASKED_SMALL_PAGES, Ordering::Relaxed);
     }
 
+    /// Whether it does.
+    pub(crate) fn refuses_huge_pages(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) & ASKED_SMALL_PAGES != 0
+    }
+
     /// Keeps the range out of forked children.
     pub(crate) fn exclude_from_fork(&self) -> io::Result<()> {
         self.asked.fetch_or(ASKED_NO_FORK, Ordering::Relaxed);
@@ -285,18 +290,24 @@ pub(crate) struct SideTable<T: Zeroed> {
 }
 
 impl<T: Zeroed> SideTable<T> {
-    /// Makes a table of `len` zeros.
+    /// Makes a table of `len` zeros of which most will be used.
     pub(crate) fn new(len: usize, name: &CStr) -> io::Result<Self> {
-        let bytes = (len * size_of::<T>()).max(1);
-        let map = MmapRaw::from(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?);
-        let table = Self { map, len, values: PhantomData };
-        let base = table.map.as_ptr().expose_provenance();
-        name_range(base, table.map.len(), name);
-        if bytes >= HUGE_TABLE_BYTES {
+        let table = Self::sparse(len, name)?;
+        if table.map.len() >= HUGE_TABLE_BYTES {
+            let base = table.map.as_ptr().expose_provenance();
             // SAFETY: advice about the table's own pages; it changes no content. A kernel without
             // huge pages refuses it, and then pages are small.
             let _ = unsafe { madvise(pointer(base), table.map.len(), MmapAdvise::MADV_HUGEPAGE) };
         }
+        Ok(table)
+    }
+
+    /// Makes a table of `len` zeros of which few will be used.
+    pub(crate) fn sparse(len: usize, name: &CStr) -> io::Result<Self> {
+        let bytes = (len * size_of::<T>()).max(1);
+        let map = MmapRaw::from(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?);
+        let table = Self { map, len, values: PhantomData };
+        name_range(table.map.as_ptr().expose_provenance(), table.map.len(), name);
         Ok(table)
     }
 

@@ -29,7 +29,7 @@ fn parity(flips: u64) -> u64 {
 impl WeakRoots {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            slots: SideTable::new(MAX_WEAK_ROOTS, c"gc weak roots")?,
+            slots: SideTable::sparse(MAX_WEAK_ROOTS, c"gc weak roots")?,
             used: AtomicU32::new(0),
             free: Mutex::new(Vec::new()),
         })

@@ -40,17 +40,16 @@ impl Release {
         space: &MovingSpace<M>,
         reason: ReleaseReason,
     ) -> Given {
-        if reason != ReleaseReason::Unused {
-            if let Some(mut uses) = self.uses() {
-                uses.forget();
-            }
-            // Also what was freed lazily, or refused.
-            let cursor = space.allocation.lock();
-            self.note_free(cursor.top..cursor.resident);
+        if reason != ReleaseReason::Unused
+            && let Some(mut uses) = self.uses()
+        {
+            uses.forget();
         }
-        self.chunks.answer();
+        if reason == ReleaseReason::Unused {
+            self.chunks.answer();
+        }
         let mut given = Given::default();
-        let mut position = self.pages.div_ceil(self.chunk_pages);
+        let mut position = self.pages;
         loop {
             let batch = self.batch();
             match self.drain_batch(space, reason, position, &mut given) {
@@ -58,14 +57,15 @@ impl Release {
                 None => return given,
             }
             drop(batch);
-            if self.waiting.load(Ordering::Acquire) > 0 && reason == ReleaseReason::Unused {
-                // A cycle begins. It rings again when it has ended.
-                return given;
+            while self.waiting.load(Ordering::Acquire) > 0 {
+                // A cycle begins: it comes first, or it would never get in between.
+                std::thread::yield_now();
             }
         }
     }
 
-    /// Gives back the highest hinted chunks below `position`; the next position, `None` at the end.
+    /// Gives back the highest free chunks below the page `position`; the next position, `None` at the
+    /// end.
     fn drain_batch<M: ObjectModel>(
         &self,
         space: &MovingSpace<M>,
@@ -73,26 +73,21 @@ impl Release {
         position: u32,
         given: &mut Given,
     ) -> Option<u32> {
-        let page_of = |chunk: u32| chunk.saturating_mul(self.chunk_pages);
         let mut cursor = space.allocation.lock();
-        let kept = match reason {
-            ReleaseReason::Unused => cursor.kept(self.lately()),
-            _ => cursor.top,
-        };
-        let end = cursor.resident.div_ceil(self.chunk_pages);
         // Hints that are out of date: in use again, or without memory.
+        let end = cursor.resident.div_ceil(self.chunk_pages);
         self.chunks.take(0..cursor.top.div_ceil(self.chunk_pages), u32::MAX);
         self.chunks.take(end..self.pages.div_ceil(self.chunk_pages), u32::MAX);
-        let first = kept.div_ceil(self.chunk_pages);
-        let runs = self.chunks.take(first..position.min(end).max(first), BATCH_CHUNKS);
-        let lowest = runs.last()?.start;
-        let resident = cursor.resident;
-        let parts: Vec<Range<u32>> =
-            runs.iter().map(|run| page_of(run.start)..page_of(run.end).min(resident)).collect();
+        let below = position.min(cursor.resident);
+        let parts = match reason {
+            ReleaseReason::Unused => self.unused(cursor.kept(self.lately()), below),
+            _ => self.everything(space, cursor.top, below),
+        };
+        let lowest = parts.last()?.start;
         let pages: u64 = parts.iter().map(|part| u64::from(part.end - part.start)).sum();
         let giving = self.giving(reason);
 
-        let fence = space.allocation.fence(&mut cursor, page_of(lowest));
+        let fence = space.allocation.fence(&mut cursor, lowest);
         drop(cursor);
         let answer = space.transport.give_up(&parts, giving);
         let mut cursor = fence.cursor();
@@ -115,5 +110,32 @@ impl Release {
         drop(cursor);
         drop(fence);
         Some(lowest)
+    }
+
+    /// Takes hints between the pages `kept` and `below`, a batch of them from the top down.
+    fn unused(&self, kept: u32, below: u32) -> Vec<Range<u32>> {
+        let page_of = |chunk: u32| chunk.saturating_mul(self.chunk_pages);
+        let first = kept.div_ceil(self.chunk_pages);
+        let end = below.div_ceil(self.chunk_pages).max(first);
+        let runs = self.chunks.take(first..end, BATCH_CHUNKS);
+        runs.into_iter().map(|run| page_of(run.start)..page_of(run.end).min(below)).collect()
+    }
+
+    /// What is free below the page `below`, a batch of it, hinted or not: it may have been freed
+    /// lazily, or refused. Where pages are small, to the page.
+    fn everything<M: ObjectModel>(
+        &self,
+        space: &MovingSpace<M>,
+        top: u32,
+        below: u32,
+    ) -> Vec<Range<u32>> {
+        let low = match space.transport.heap().refuses_huge_pages() {
+            true => top,
+            false => self.up_to_chunk(top),
+        };
+        let batch = (BATCH_CHUNKS * self.chunk_pages).min(below);
+        let start = ((below - batch) / self.chunk_pages * self.chunk_pages).max(low);
+        self.chunks.take(start / self.chunk_pages..below.div_ceil(self.chunk_pages), u32::MAX);
+        if start < below { vec![start..below] } else { Vec::new() }
     }
 }

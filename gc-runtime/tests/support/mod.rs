@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers below small bounds")]
 
+pub mod group;
 pub mod memory;
 pub mod shapes;
 

@@ -1,0 +1,456 @@
+//! Pages that the kernel will not move: the cycle completes, nothing is lost, and each is counted by
+//! the reason.
+//!
+//! What is shared, pinned, merged or locked belongs to the whole process, so each test runs in a
+//! process of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(unsafe_code, reason = "fork, registered buffers and vmsplice are what this is about")]
+
+mod support;
+
+use std::fs;
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use gc_runtime::{
+    Container, FaultDelivery, Fork, Heap, HeapStats, Mutator, Pressure, Record, RootIndex,
+    Transport,
+};
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, alarm, fork};
+use support::group::Group;
+use support::{Finish, build, in_child, is_child, verify};
+
+/// Objects of the table: half of each page's objects live.
+const OBJECTS: u32 = 40_000;
+
+/// 256 bytes with the header.
+const OBJECT: Record = Record { refs: 0, data_words: 31 };
+
+/// Cycles that each disturbance has to bear.
+const CYCLES: usize = 4;
+
+/// A heap with a table, of whose objects every second one has died.
+struct Scene {
+    heap: Heap,
+    mutator: Mutator,
+    table: RootIndex,
+    object: RootIndex,
+}
+
+impl Scene {
+    fn new(transport: Transport) -> Option<Self> {
+        let builder = Heap::builder()
+            .limit_bytes(64 << 20)
+            .fork(Fork::Inherit)
+            .container(Container::Ignore)
+            .pressure(Pressure::Ignore);
+        let heap = build(builder, transport, FaultDelivery::Signal)?;
+        let mut mutator = heap.attach().unwrap();
+        let table = mutator.alloc(Record { refs: OBJECTS, data_words: 0 }).unwrap();
+        let object = mutator.push_root(None);
+        let mut scene = Self { heap, mutator, table, object };
+        scene.fill(0);
+        Some(scene)
+    }
+
+    /// Replaces the objects with a number of the remainder `odd`, and drops those in between.
+    fn fill(&mut self, odd: u32) {
+        for at in 0..OBJECTS {
+            let table = self.mutator.root(self.table).expect("the table");
+            self.mutator.store(table, at, None);
+            self.mutator.alloc_into(self.object, OBJECT).unwrap();
+            if at % 2 != odd {
+                continue;
+            }
+            let object = self.mutator.root(self.object).expect("just stored");
+            for word in self.mutator.words(object) {
+                word.store(u64::from(at) * 3, Ordering::Relaxed);
+            }
+            let table = self.mutator.root(self.table).expect("the table");
+            self.mutator.store(table, at, Some(object));
+        }
+    }
+
+    fn check(&self, odd: u32) {
+        let table = self.mutator.root(self.table).expect("the table");
+        for at in (odd..OBJECTS).step_by(2) {
+            let object = self.mutator.load(table, at).expect("an object");
+            let words = self.mutator.words(object);
+            assert!(
+                words.iter().all(|word| word.load(Ordering::Relaxed) == u64::from(at) * 3),
+                "object {at} has changed"
+            );
+        }
+    }
+
+    /// Bytes of some of the live objects.
+    fn some_bytes(&self, mut each: impl FnMut(*mut libc::c_void, usize)) {
+        let table = self.mutator.root(self.table).expect("the table");
+        for at in (0..OBJECTS).step_by(1000) {
+            let Some(object) = self.mutator.load(table, at) else { continue };
+            let bytes = self.mutator.bytes(object);
+            each(bytes.as_ptr().cast_mut().cast(), bytes.len());
+        }
+    }
+
+    /// Collects and checks, and again with other objects dead.
+    fn cycles(&mut self) -> HeapStats {
+        for round in 0..CYCLES {
+            let odd = u32::from(round % 2 == 1);
+            self.mutator.collect();
+            self.check(odd);
+            verify(&mut self.mutator);
+            self.fill(1 - odd);
+        }
+        let stats = self.heap.stats();
+        assert!(self.heap.flips() > 0, "nothing was set aside");
+        eprintln!(
+            "{}: {} pages moved; copied instead: {} busy, {} stalled, {} refused",
+            stats.transport,
+            stats.pages_moved,
+            stats.busy_fallbacks,
+            stats.stalled_fallbacks,
+            stats.refused_fallbacks
+        );
+        stats
+    }
+}
+
+/// A child that stays until it is dropped, and shares every page until then.
+struct Sharer(Pid);
+
+impl Sharer {
+    fn new() -> Self {
+        // SAFETY: the child only sleeps and ends.
+        match unsafe { fork() }.expect("fork") {
+            ForkResult::Child => loop {
+                alarm::set(120);
+                nix::unistd::pause();
+            },
+            ForkResult::Parent { child } => Self(child),
+        }
+    }
+}
+
+impl Drop for Sharer {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = waitpid(self.0, None);
+    }
+}
+
+#[test]
+fn child_that_forks() {
+    if !is_child() {
+        return;
+    }
+    for transport in Transport::ALL {
+        let Some(mut scene) = Scene::new(transport) else { continue };
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let finish = Finish(&stop);
+            let stop = &stop;
+            scope.spawn(move || {
+                // Children at any moment of a cycle, one of them alive at all times.
+                let mut last = None;
+                while !stop.load(Ordering::Relaxed) {
+                    last = Some(Sharer::new());
+                    std::thread::sleep(Duration::from_millis(3));
+                }
+                drop(last);
+            });
+            let shared = Sharer::new();
+            let stats = scene.cycles();
+            drop(shared);
+            if transport == Transport::Move {
+                assert!(stats.busy_fallbacks > 0, "no page was busy");
+            }
+            drop(finish);
+        });
+    }
+}
+
+#[test]
+fn forks_in_the_middle_of_cycles_lose_nothing_and_shared_pages_are_counted() {
+    in_child("child_that_forks");
+}
+
+#[test]
+fn child_with_registered_buffers() {
+    if !is_child() {
+        return;
+    }
+    for transport in Transport::ALL {
+        let Some(mut scene) = Scene::new(transport) else { continue };
+        let ring = match io_uring::IoUring::new(2) {
+            Ok(ring) => ring,
+            Err(error) => {
+                println!("skipped: no io_uring: {error}");
+                return;
+            }
+        };
+        let mut buffers = Vec::new();
+        scene.some_bytes(|base, len| {
+            buffers.push(libc::iovec { iov_base: base, iov_len: len });
+        });
+        // SAFETY: no request ever names the buffers, so that the kernel only keeps their pages.
+        unsafe { ring.submitter().register_buffers(&buffers) }.expect("root may pin a few pages");
+        let stats = scene.cycles();
+        if transport == Transport::Move {
+            assert!(stats.busy_fallbacks > 0, "no page was busy");
+        }
+        drop(ring);
+    }
+}
+
+#[test]
+fn registered_buffers_in_the_heap_are_copied_away_from_and_counted() {
+    in_child("child_with_registered_buffers");
+}
+
+/// Puts `len` bytes at `base` into a pipe without copying: it refers to the pages themselves.
+fn splice(to: &impl AsFd, base: *mut libc::c_void, len: usize) {
+    use std::os::fd::AsRawFd;
+    let vector = libc::iovec { iov_base: base, iov_len: len };
+    // SAFETY: the bytes lie in the heap and stay mapped; the pipe only reads them.
+    let sent = unsafe { libc::vmsplice(to.as_fd().as_raw_fd(), &raw const vector, 1, 0) };
+    assert_eq!(usize::try_from(sent).ok(), Some(len), "{}", std::io::Error::last_os_error());
+}
+
+fn read_all(mut from: PipeReader) -> usize {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).expect("the pipe");
+    bytes.len()
+}
+
+#[test]
+fn child_that_splices() {
+    if !is_child() {
+        return;
+    }
+    for transport in Transport::ALL {
+        let Some(mut scene) = Scene::new(transport) else { continue };
+        let mut pipes = Vec::new();
+        let mut spliced = 0;
+        scene.some_bytes(|base, len| {
+            let (read, write) = pipe().expect("a pipe");
+            splice(&write, base, len);
+            pipes.push(read);
+            spliced += len;
+        });
+        scene.cycles();
+        // A splice holds a reference, which is no pin: the page may be moved and used again, so
+        // that what comes out of the pipe is anything. As much of it as went in.
+        assert_eq!(pipes.into_iter().map(read_all).sum::<usize>(), spliced);
+        scene.mutator.collect();
+        verify(&mut scene.mutator);
+    }
+}
+
+#[test]
+fn pages_in_a_pipe_hinder_no_cycle_and_change_nothing_in_the_heap() {
+    in_child("child_that_splices");
+}
+
+/// Lets the kernel merge equal pages while it lives.
+struct Merging {
+    run: String,
+    pages: String,
+    sleep: String,
+}
+
+const KSM: &str = "/sys/kernel/mm/ksm";
+
+impl Merging {
+    fn new() -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("{KSM}: {error}");
+        let read = |name: &str| fs::read_to_string(format!("{KSM}/{name}")).map_err(failed);
+        let before = Self {
+            run: read("run")?,
+            pages: read("pages_to_scan")?,
+            sleep: read("sleep_millisecs")?,
+        };
+        if before.run.trim() == "1" {
+            return Err("merging is on already and somebody else's".to_owned());
+        }
+        for (name, value) in [("pages_to_scan", "5000"), ("sleep_millisecs", "5"), ("run", "1")] {
+            fs::write(format!("{KSM}/{name}"), value).map_err(failed)?;
+        }
+        // SAFETY: a request about the whole process that takes numbers only.
+        let merge = unsafe { libc::prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0) };
+        match merge {
+            0 => Ok(before),
+            _ => Err(format!("no merging by process: {}", std::io::Error::last_os_error())),
+        }
+    }
+
+    /// Pages of this process that are merged with others.
+    fn merged() -> u64 {
+        let text = fs::read_to_string("/proc/self/ksm_merging_pages").unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+}
+
+impl Drop for Merging {
+    fn drop(&mut self) {
+        for (name, value) in
+            [("run", &self.run), ("pages_to_scan", &self.pages), ("sleep_millisecs", &self.sleep)]
+        {
+            let _ = fs::write(format!("{KSM}/{name}"), value);
+        }
+    }
+}
+
+/// prctl(2): merge all of the process's memory, Linux 6.4.
+const PR_SET_MEMORY_MERGE: libc::c_int = 67;
+
+#[test]
+fn child_that_is_merged() {
+    if !is_child() {
+        return;
+    }
+    let merging = match Merging::new() {
+        Ok(merging) => merging,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    for transport in [Transport::Move, Transport::Copy] {
+        let Some(heap) = build(
+            Heap::builder().limit_bytes(64 << 20).pressure(Pressure::Ignore),
+            transport,
+            FaultDelivery::Signal,
+        ) else {
+            continue;
+        };
+        let mut mutator = heap.attach().unwrap();
+        // Pages alike: rows of large records that hold the same everywhere, with gaps between.
+        let table = mutator.alloc(Record { refs: 1000, data_words: 0 }).unwrap();
+        let object = mutator.push_root(None);
+        for at in 0..2000 {
+            mutator.alloc_into(object, Record { refs: 0, data_words: 2047 }).unwrap();
+            let row = mutator.root(object).expect("just stored");
+            mutator.words(row).iter().for_each(|word| word.store(99, Ordering::Relaxed));
+            if at % 2 == 0 {
+                let table = mutator.root(table).expect("the table");
+                mutator.store(table, at / 2, Some(row));
+            }
+        }
+        let end = Instant::now() + Duration::from_secs(30);
+        mutator.blocking(|| {
+            while Merging::merged() < 500 && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let merged = Merging::merged();
+        if merged < 500 {
+            println!("skipped: only {merged} pages were merged in half a minute");
+            return;
+        }
+        mutator.collect();
+        let stats = heap.stats();
+        eprintln!("{transport}: {merged} pages merged, {} busy", stats.busy_fallbacks);
+        if transport == Transport::Move {
+            assert!(stats.busy_fallbacks > 0, "no page was busy, of {merged} merged ones");
+        }
+        let table = mutator.root(table).expect("the table");
+        for at in 0..1000 {
+            let row = mutator.load(table, at).expect("a row");
+            assert!(mutator.words(row).iter().all(|word| word.load(Ordering::Relaxed) == 99));
+        }
+        verify(&mut mutator);
+    }
+    drop(merging);
+}
+
+#[test]
+fn merged_pages_are_copied_and_counted() {
+    in_child("child_that_is_merged");
+}
+
+#[test]
+fn child_that_locks() {
+    if !is_child() {
+        return;
+    }
+    for transport in Transport::ALL {
+        let Some(mut scene) = Scene::new(transport) else { continue };
+        let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+        mlockall(all).expect("root may lock memory");
+        let stats = scene.cycles();
+        if transport == Transport::Move {
+            // Locked pages do not go to where memory is not locked.
+            assert!(stats.refused_fallbacks > 0, "no page was refused");
+        }
+        nix::sys::mman::munlockall().expect("unlocking");
+        scene.mutator.collect();
+        verify(&mut scene.mutator);
+    }
+}
+
+#[test]
+fn locked_memory_is_copied_and_counted() {
+    in_child("child_that_locks");
+}
+
+#[test]
+fn child_at_its_limit() {
+    if !is_child() {
+        return;
+    }
+    let group = match Group::new(1 << 30) {
+        Ok(group) => group,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    group.join().expect("root may move its own process");
+    let Some(mut scene) = Scene::new(Transport::Move) else { return };
+    // So that the heap has all that it needs in a cycle.
+    scene.cycles();
+    let before = scene.heap.stats();
+    for round in 0..CYCLES {
+        let odd = u32::from(round % 2 == 1);
+        scene.check(odd);
+        // Room for page tables, and for no copy of anything.
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (group, finish) = (&group, Finish(&stop));
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // What is free goes to files that are read, up to the limit.
+                    let _ = group.set(group.usage().unwrap_or(1 << 30) + (2 << 20));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            scene.mutator.collect();
+            drop(finish);
+        });
+        group.set(1 << 30).unwrap();
+        scene.check(odd);
+        verify(&mut scene.mutator);
+        scene.fill(1 - odd);
+    }
+    let after = scene.heap.stats();
+    eprintln!(
+        "at the limit {} times; {} pages allocated, {} stalled, {} refused",
+        group.times_reached(),
+        after.pages_allocated - before.pages_allocated,
+        after.stalled_fallbacks,
+        after.refused_fallbacks
+    );
+    group.leave().expect("back to where it came from");
+}
+
+#[test]
+fn a_limit_that_is_reached_while_the_heap_is_compacted_loses_nothing() {
+    in_child("child_at_its_limit");
+}
