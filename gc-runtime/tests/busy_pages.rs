@@ -25,8 +25,12 @@ use nix::unistd::{ForkResult, Pid, alarm, fork};
 use support::group::Group;
 use support::{Finish, build, in_child, is_child, verify};
 
-/// Objects of the table: half of each page's objects live.
+/// Objects of the table.
 const OBJECTS: u32 = 40_000;
+
+/// Of those below, every second one lives, so that they are packed; the others live all, so that
+/// their pages slide as they are.
+const SPARSE: u32 = OBJECTS / 4;
 
 /// 256 bytes with the header.
 const OBJECT: Record = Record { refs: 0, data_words: 31 };
@@ -34,7 +38,11 @@ const OBJECT: Record = Record { refs: 0, data_words: 31 };
 /// Cycles that each disturbance has to bear.
 const CYCLES: usize = 4;
 
-/// A heap with a table, of whose objects every second one has died.
+fn lives(at: u32, odd: u32) -> bool {
+    at >= SPARSE || at % 2 == odd
+}
+
+/// A heap with a table, some of whose objects have died.
 struct Scene {
     heap: Heap,
     mutator: Mutator,
@@ -58,13 +66,13 @@ impl Scene {
         Some(scene)
     }
 
-    /// Replaces the objects with a number of the remainder `odd`, and drops those in between.
+    /// Replaces all objects; of the sparse ones those with the remainder `odd` live.
     fn fill(&mut self, odd: u32) {
         for at in 0..OBJECTS {
             let table = self.mutator.root(self.table).expect("the table");
             self.mutator.store(table, at, None);
             self.mutator.alloc_into(self.object, OBJECT).unwrap();
-            if at % 2 != odd {
+            if !lives(at, odd) {
                 continue;
             }
             let object = self.mutator.root(self.object).expect("just stored");
@@ -78,7 +86,7 @@ impl Scene {
 
     fn check(&self, odd: u32) {
         let table = self.mutator.root(self.table).expect("the table");
-        for at in (odd..OBJECTS).step_by(2) {
+        for at in (0..OBJECTS).filter(|&at| lives(at, odd)) {
             let object = self.mutator.load(table, at).expect("an object");
             let words = self.mutator.words(object);
             assert!(
@@ -91,7 +99,7 @@ impl Scene {
     /// Bytes of some of the live objects.
     fn some_bytes(&self, mut each: impl FnMut(*mut libc::c_void, usize)) {
         let table = self.mutator.root(self.table).expect("the table");
-        for at in (0..OBJECTS).step_by(1000) {
+        for at in (0..OBJECTS).step_by(500) {
             let Some(object) = self.mutator.load(table, at) else { continue };
             let bytes = self.mutator.bytes(object);
             each(bytes.as_ptr().cast_mut().cast(), bytes.len());
@@ -306,6 +314,9 @@ impl Drop for Merging {
     }
 }
 
+/// Rows of four pages.
+const ROWS: u32 = 500;
+
 /// prctl(2): merge all of the process's memory, Linux 6.4.
 const PR_SET_MEMORY_MERGE: libc::c_int = 67;
 
@@ -330,26 +341,27 @@ fn child_that_is_merged() {
             continue;
         };
         let mut mutator = heap.attach().unwrap();
-        // Pages alike: rows of large records that hold the same everywhere, with gaps between.
-        let table = mutator.alloc(Record { refs: 1000, data_words: 0 }).unwrap();
+        // Pages alike, and room below them, so that they slide.
         let object = mutator.push_root(None);
-        for at in 0..2000 {
+        for _ in 0..100 {
+            mutator.alloc_into(object, Record { refs: 0, data_words: 2047 }).unwrap();
+        }
+        let table = mutator.alloc(Record { refs: ROWS, data_words: 0 }).unwrap();
+        for at in 0..ROWS {
             mutator.alloc_into(object, Record { refs: 0, data_words: 2047 }).unwrap();
             let row = mutator.root(object).expect("just stored");
             mutator.words(row).iter().for_each(|word| word.store(99, Ordering::Relaxed));
-            if at % 2 == 0 {
-                let table = mutator.root(table).expect("the table");
-                mutator.store(table, at / 2, Some(row));
-            }
+            let table = mutator.root(table).expect("the table");
+            mutator.store(table, at, Some(row));
         }
         let end = Instant::now() + Duration::from_secs(30);
         mutator.blocking(|| {
-            while Merging::merged() < 500 && Instant::now() < end {
+            while Merging::merged() < 1000 && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
         let merged = Merging::merged();
-        if merged < 500 {
+        if merged < 1000 {
             println!("skipped: only {merged} pages were merged in half a minute");
             return;
         }
@@ -360,7 +372,7 @@ fn child_that_is_merged() {
             assert!(stats.busy_fallbacks > 0, "no page was busy, of {merged} merged ones");
         }
         let table = mutator.root(table).expect("the table");
-        for at in 0..1000 {
+        for at in 0..ROWS {
             let row = mutator.load(table, at).expect("a row");
             assert!(mutator.words(row).iter().all(|word| word.load(Ordering::Relaxed) == 99));
         }

@@ -7,8 +7,8 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -294,13 +294,23 @@ fn stalled_us() -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("some ")?.split_once("total=")?.1.parse().ok())
 }
 
-/// Makes memory short: reads a file that does not fit beside what the group has, again and again.
-fn thrash(folder: &Path, done: &AtomicBool) {
+/// A file that does not fit beside what a group has.
+fn large_file(folder: &Path) -> PathBuf {
     let path = folder.join("file");
-    fs::write(&path, vec![7u8; 96 * MIB]).expect("room for a file");
+    let mut file = fs::File::create(&path).expect("a scratch file");
+    for _ in 0..96 {
+        file.write_all(&[7; MIB]).expect("room for a file");
+    }
+    // What has not been written back cannot make room.
+    file.sync_all().expect("a scratch file");
+    path
+}
+
+/// Makes memory short: reads the file again and again.
+fn thrash(path: &Path, done: &AtomicBool) {
     let mut buffer = vec![0u8; 1 << 16];
     while !done.load(Ordering::Relaxed) {
-        let mut file = fs::File::open(&path).expect("just written");
+        let mut file = fs::File::open(path).expect("just written");
         while file.read(&mut buffer).is_ok_and(|read| read > 0) && !done.load(Ordering::Relaxed) {}
     }
 }
@@ -332,13 +342,14 @@ fn child_under_pressure() {
     let (mut mutator, root, len, at) = exhaled(&heap);
     let full = heap_memory(at).resident;
     let folder = tempfile::tempdir().unwrap();
+    let file = large_file(folder.path());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let finish = Finish(&done);
         // No room for the file.
-        group.set(group.usage().unwrap_or(1 << 30) + 24 * MIB).expect("a limit");
+        group.set(full + 48 * MIB).expect("a limit");
         for _ in 0..2 {
-            scope.spawn(|| thrash(folder.path(), &done));
+            scope.spawn(|| thrash(&file, &done));
         }
         let end = Instant::now() + Duration::from_secs(25);
         mutator.blocking(|| {
