@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gc_runtime::{
-    Container, FaultDelivery, Fork, Heap, HeapStats, Mutator, Pressure, Record, RootIndex,
+    Container, FaultDelivery, Fork, Heap, HeapStats, Mutator, Pressure, Record, Release, RootIndex,
     Transport,
 };
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -56,7 +56,8 @@ impl Scene {
             .limit_bytes(64 << 20)
             .fork(Fork::Inherit)
             .container(Container::Ignore)
-            .pressure(Pressure::Ignore);
+            .pressure(Pressure::Ignore)
+            .release(Release::OnRequest);
         let heap = build(builder, transport, FaultDelivery::Signal)?;
         let mut mutator = heap.attach().unwrap();
         let table = mutator.alloc(Record { refs: OBJECTS, data_words: 0 }).unwrap();
@@ -320,69 +321,107 @@ const ROWS: u32 = 500;
 /// prctl(2): merge all of the process's memory, Linux 6.4.
 const PR_SET_MEMORY_MERGE: libc::c_int = 67;
 
+/// Whether the mapping of `address` may be merged.
+fn is_mergeable(address: u64) -> bool {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut inside = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((start, end)) = range {
+            let number = |text| u64::from_str_radix(text, 16).expect("an address");
+            inside = (number(start)..number(end)).contains(&address);
+        } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
+            return flags.split_whitespace().any(|flag| flag == "mg");
+        }
+    }
+    panic!("no mapping at {address:#x}");
+}
+
+/// Rows of pages that are alike, above a gap, so that they slide; the list of them.
+fn rows(heap: &Heap) -> (Mutator, RootIndex) {
+    let mut mutator = heap.attach().unwrap();
+    let object = mutator.push_root(None);
+    let row = Record { refs: 0, data_words: 2047 };
+    for _ in 0..100 {
+        mutator.alloc_into(object, row).unwrap();
+    }
+    let table = mutator.alloc(Record { refs: ROWS, data_words: 0 }).unwrap();
+    for at in 0..ROWS {
+        mutator.alloc_into(object, row).unwrap();
+        let row = mutator.root(object).expect("just stored");
+        mutator.words(row).iter().for_each(|word| word.store(99, Ordering::Relaxed));
+        let table = mutator.root(table).expect("the table");
+        mutator.store(table, at, Some(row));
+    }
+    (mutator, table)
+}
+
+fn check_rows(mutator: &Mutator, table: RootIndex) {
+    let table = mutator.root(table).expect("the table");
+    for at in 0..ROWS {
+        let row = mutator.load(table, at).expect("a row");
+        assert!(mutator.words(row).iter().all(|word| word.load(Ordering::Relaxed) == 99));
+    }
+}
+
+fn mergeable_heap(transport: Transport) -> Option<Heap> {
+    let builder = Heap::builder().limit_bytes(64 << 20).pressure(Pressure::Ignore);
+    build(builder, transport, FaultDelivery::Signal)
+}
+
+/// Asked for after the heap was built, merging takes hold of it. mremap takes such pages apart again
+/// (the pause is longer for it), so that they are not busy when they are moved.
 #[test]
 fn child_that_is_merged() {
     if !is_child() {
         return;
     }
+    let Some(heap) = mergeable_heap(Transport::Move) else { return };
+    let (mut mutator, table) = rows(&heap);
     let merging = match Merging::new() {
         Ok(merging) => merging,
-        Err(reason) => {
-            println!("skipped: {reason}");
-            return;
-        }
+        Err(reason) => return println!("skipped: {reason}"),
     };
+    let end = Instant::now() + Duration::from_secs(30);
+    mutator.blocking(|| {
+        while Merging::merged() < 1000 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let merged = Merging::merged();
+    if merged < 1000 {
+        return println!("skipped: only {merged} pages were merged in half a minute");
+    }
+    mutator.collect();
+    let stats = heap.stats();
+    eprintln!(
+        "{merged} pages merged; {} slid, {} busy, flip pause {} us",
+        stats.bytes_slid >> 12,
+        stats.busy_fallbacks,
+        stats.cycle_log.last().map_or(0, |cycle| cycle.flip_pause_ns / 1000)
+    );
+    assert!(heap.flips() > 0, "nothing was set aside");
+    check_rows(&mutator, table);
+    verify(&mut mutator);
+    drop(mutator);
+
+    // A heap that is built while merging is on keeps out of it.
     for transport in [Transport::Move, Transport::Copy] {
-        let Some(heap) = build(
-            Heap::builder().limit_bytes(64 << 20).pressure(Pressure::Ignore),
-            transport,
-            FaultDelivery::Signal,
-        ) else {
-            continue;
-        };
-        let mut mutator = heap.attach().unwrap();
-        // Pages alike, and room below them, so that they slide.
-        let object = mutator.push_root(None);
-        for _ in 0..100 {
-            mutator.alloc_into(object, Record { refs: 0, data_words: 2047 }).unwrap();
+        let Some(heap) = mergeable_heap(transport) else { continue };
+        let (mut mutator, table) = rows(&heap);
+        for _ in 0..2 {
+            let address = mutator.root(table).expect("the table").object().address();
+            assert!(!is_mergeable(address), "{transport}");
+            mutator.collect();
+            mutator.blocking(|| heap.trim());
         }
-        let table = mutator.alloc(Record { refs: ROWS, data_words: 0 }).unwrap();
-        for at in 0..ROWS {
-            mutator.alloc_into(object, Record { refs: 0, data_words: 2047 }).unwrap();
-            let row = mutator.root(object).expect("just stored");
-            mutator.words(row).iter().for_each(|word| word.store(99, Ordering::Relaxed));
-            let table = mutator.root(table).expect("the table");
-            mutator.store(table, at, Some(row));
-        }
-        let end = Instant::now() + Duration::from_secs(30);
-        mutator.blocking(|| {
-            while Merging::merged() < 1000 && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
-        let merged = Merging::merged();
-        if merged < 1000 {
-            println!("skipped: only {merged} pages were merged in half a minute");
-            return;
-        }
-        mutator.collect();
-        let stats = heap.stats();
-        eprintln!("{transport}: {merged} pages merged, {} busy", stats.busy_fallbacks);
-        if transport == Transport::Move {
-            assert!(stats.busy_fallbacks > 0, "no page was busy, of {merged} merged ones");
-        }
-        let table = mutator.root(table).expect("the table");
-        for at in 0..ROWS {
-            let row = mutator.load(table, at).expect("a row");
-            assert!(mutator.words(row).iter().all(|word| word.load(Ordering::Relaxed) == 99));
-        }
-        verify(&mut mutator);
+        check_rows(&mutator, table);
     }
     drop(merging);
 }
 
 #[test]
-fn merged_pages_are_copied_and_counted() {
+fn merged_pages_survive_and_a_new_heap_keeps_out_of_merging() {
     in_child("child_that_is_merged");
 }
 
@@ -411,6 +450,10 @@ fn locked_memory_is_copied_and_counted() {
     in_child("child_that_locks");
 }
 
+/// Beside what the group has: page tables, for some transports a copy of what lives, and files that
+/// the kernel can take back.
+const ROOM: usize = 24 << 20;
+
 #[test]
 fn child_at_its_limit() {
     if !is_child() {
@@ -418,47 +461,58 @@ fn child_at_its_limit() {
     }
     let group = match Group::new(1 << 30) {
         Ok(group) => group,
-        Err(reason) => {
-            println!("skipped: {reason}");
-            return;
-        }
+        Err(reason) => return println!("skipped: {reason}"),
     };
     group.join().expect("root may move its own process");
-    let Some(mut scene) = Scene::new(Transport::Move) else { return };
-    // So that the heap has all that it needs in a cycle.
-    scene.cycles();
-    let before = scene.heap.stats();
-    for round in 0..CYCLES {
-        let odd = u32::from(round % 2 == 1);
-        scene.check(odd);
-        // Room for page tables, and for no copy of anything.
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (group, finish) = (&group, Finish(&stop));
-            let stop = &stop;
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    // What is free goes to files that are read, up to the limit.
-                    let _ = group.set(group.usage().unwrap_or(1 << 30) + (2 << 20));
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, vec![7u8; 64 << 20]).expect("room for a file");
+    fs::File::open(&file).and_then(|file| file.sync_all()).expect("a scratch file");
+    for transport in Transport::ALL {
+        let Some(mut scene) = Scene::new(transport) else { continue };
+        // So that the heap has all that it needs in a cycle.
+        scene.cycles();
+        for round in 0..CYCLES {
+            let odd = u32::from(round % 2 == 1);
+            scene.check(odd);
+            let before = group.times_reached();
+            group.forget_files();
+            let limit = group.usage().expect("a number") + ROOM;
+            group.set(limit).expect("a limit above what is in use");
+            let stop = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let (file, finish) = (&file, Finish(&stop));
+                let stop = &stop;
+                // What is free goes to a file that is read, up to the limit.
+                scope.spawn(move || {
+                    let mut buffer = vec![0u8; 1 << 16];
+                    while !stop.load(Ordering::Relaxed) {
+                        let mut file = fs::File::open(file).expect("just written");
+                        while !stop.load(Ordering::Relaxed)
+                            && file.read(&mut buffer).is_ok_and(|read| read > 0)
+                        {
+                        }
+                    }
+                });
+                let heap = scene.heap.clone();
+                let end = Instant::now() + Duration::from_secs(20);
+                scene.mutator.blocking(|| {
+                    while group.times_reached() == before {
+                        assert!(Instant::now() < end, "the file does not fill the group");
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    heap.collect();
+                });
+                drop(finish);
             });
-            scene.mutator.collect();
-            drop(finish);
-        });
-        group.set(1 << 30).unwrap();
-        scene.check(odd);
-        verify(&mut scene.mutator);
-        scene.fill(1 - odd);
+            let reached = group.times_reached() - before;
+            group.set(1 << 30).unwrap();
+            eprintln!("{transport}: at the limit {reached} times");
+            scene.check(odd);
+            verify(&mut scene.mutator);
+            scene.fill(1 - odd);
+        }
     }
-    let after = scene.heap.stats();
-    eprintln!(
-        "at the limit {} times; {} pages allocated, {} stalled, {} refused",
-        group.times_reached(),
-        after.pages_allocated - before.pages_allocated,
-        after.stalled_fallbacks,
-        after.refused_fallbacks
-    );
     group.leave().expect("back to where it came from");
 }
 

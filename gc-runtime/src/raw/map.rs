@@ -50,6 +50,7 @@ pub(crate) struct Reservation {
 
 const ASKED_SMALL_PAGES: u8 = 1;
 const ASKED_NO_FORK: u8 = 2;
+const ASKED_NO_MERGING: u8 = 4;
 
 fn pointer(address: usize) -> NonNull<libc::c_void> {
     NonNull::new(std::ptr::without_provenance_mut(address)).expect("a mapping is never at null")
@@ -202,6 +203,14 @@ impl Reservation {
         self.asked.load(Ordering::Relaxed) & ASKED_SMALL_PAGES != 0
     }
 
+    /// Keeps the kernel from merging pages that are alike (KSM) where a process asks for that as a
+    /// whole: mremap takes all of them apart again, in the pause.
+    pub(crate) fn refuse_merging(&self) {
+        // A kernel that does not merge refuses the request.
+        let _ = self.advise(0, self.len, MmapAdvise::MADV_UNMERGEABLE);
+        self.asked.fetch_or(ASKED_NO_MERGING, Ordering::Relaxed);
+    }
+
     /// Keeps the range out of forked children.
     pub(crate) fn exclude_from_fork(&self) -> io::Result<()> {
         self.asked.fetch_or(ASKED_NO_FORK, Ordering::Relaxed);
@@ -216,6 +225,11 @@ impl Reservation {
         if asked & ASKED_SMALL_PAGES != 0 {
             // As for the whole range.
             let _ = self.advise(offset, len, MmapAdvise::MADV_NOHUGEPAGE);
+            calls += 1;
+        }
+        if asked & ASKED_NO_MERGING != 0 {
+            // As for the whole range.
+            let _ = self.advise(offset, len, MmapAdvise::MADV_UNMERGEABLE);
             calls += 1;
         }
         if asked & ASKED_NO_FORK != 0 {

@@ -14,13 +14,25 @@ const PROBE_TABLES: usize = 64;
 /// What one table of the lowest level maps on x86-64 and arm64 with pages of 4 KiB.
 const TABLE_BYTES: usize = 2 << 20;
 
-/// Memory that the process's page tables take, in bytes (`VmPTE`, proc(5)).
+/// Memory that the process's page tables take, in bytes.
 pub(crate) fn table_bytes() -> io::Result<u64> {
+    status_bytes("VmPTE:")
+}
+
+/// Whether the process has locked some of its memory. What is mapped anew may be locked where the
+/// rest is not, or the reverse, and would then be a mapping of its own.
+pub(crate) fn is_memory_locked() -> bool {
+    status_bytes("VmLck:").is_ok_and(|bytes| bytes > 0)
+}
+
+/// A size of `/proc/self/status`, in bytes (proc(5)).
+fn status_bytes(name: &str) -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let kib = status.lines().find_map(|line| {
-        line.strip_prefix("VmPTE:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     });
-    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("no VmPTE in /proc/self/status"))
+    kib.map(|kib| kib << 10)
+        .ok_or_else(|| io::Error::other(format!("no {name} in /proc/self/status")))
 }
 
 /// How memory is given back at once so that its page tables go too: asked of the kernel once, by

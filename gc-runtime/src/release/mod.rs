@@ -28,7 +28,7 @@ use crate::event::ReleaseReason;
 use crate::options::{Options, PageTables, Release as When, ReleaseBy};
 use crate::raw::give_back::Giving;
 use crate::raw::map::SideTable;
-use crate::raw::page_tables::giving_with_tables;
+use crate::raw::page_tables::{giving_with_tables, is_memory_locked};
 use chunks::{CHUNK_BYTES, FreeChunks, Ring};
 use decay::Uses;
 
@@ -120,10 +120,14 @@ impl Release {
 
     /// How to give memory back for `reason`.
     pub(crate) fn giving(&self, reason: ReleaseReason) -> Giving {
-        match (self.by, reason, self.page_tables) {
+        let giving = match (self.by, reason, self.page_tables) {
             (ReleaseBy::Freeing, ReleaseReason::Unused, _) => Giving::Lazily,
             (_, _, PageTables::Ask) => giving_with_tables(),
             (_, _, PageTables::Remap) => Giving::Remap,
+        };
+        match giving {
+            Giving::Remap if is_memory_locked() => Giving::Drop,
+            giving => giving,
         }
     }
 

@@ -26,6 +26,7 @@ impl AnonSpaces {
     ) -> io::Result<Self> {
         heap.back_with_memory()?;
         heap.refuse_huge_pages();
+        heap.refuse_merging();
         heap.name(c"gc heap");
         if fork == Fork::Exclude {
             heap.exclude_from_fork()?;

@@ -69,6 +69,13 @@ impl Group {
         count.parse().unwrap_or(0)
     }
 
+    /// Has the kernel take back what it has cached of files for this group.
+    pub fn forget_files(&self) {
+        let drop = if self.is_one() { "memory.force_empty" } else { "memory.reclaim" };
+        // As much as there is; what cannot be taken back stays.
+        let _ = fs::write(self.folder.join(drop), if self.is_one() { "0" } else { "64M" });
+    }
+
     fn is_one(&self) -> bool {
         self.limit == "memory.limit_in_bytes"
     }
