@@ -15,9 +15,10 @@ pub(crate) const DENSE_PERCENT: u64 = 95;
 /// A page is dense enough for an island if at least this share of its words is live, in percent.
 pub(crate) const ISLAND_PERCENT: u64 = 90;
 
-/// The least dense pages of an island. It breaks the runs of staging pages around it: two more
-/// requests, each as dear as building a few pages.
-pub(crate) const ISLAND_PAGES: usize = 8;
+/// The least dense pages of an island: what a clump of 64 KiB has, wherever in a page it begins. An
+/// island breaks the runs of staging pages around it: two more requests, which beside running
+/// mutators are as dear as building a dozen pages.
+pub(crate) const ISLAND_PAGES: usize = 14;
 
 /// How tightly the summary packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
