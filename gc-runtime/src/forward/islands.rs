@@ -316,18 +316,18 @@ mod tests {
 
     #[test]
     fn a_run_of_dense_pages_slides_if_it_is_long_enough() {
-        let mut live = vec![10; 3];
+        let mut live = vec![10, 10, 0];
         live.extend([512; ISLAND_PAGES]);
         let placement = place(&live, Packing::Islands);
         let pages = u32::try_from(ISLAND_PAGES).unwrap();
-        let padding_words = u64::from(512 - 30u32);
+        let padding_words = u64::from(512 - 20u32);
         assert_eq!(placement.islands, IslandCounts { count: 1, pages, padding_words });
         assert_eq!(placement.end, (pages + 1) * 512);
 
         let short = place(&live[..live.len() - 1], Packing::Islands);
-        assert_eq!((short.islands, short.end), (IslandCounts::default(), 30 + (pages - 1) * 512));
+        assert_eq!((short.islands, short.end), (IslandCounts::default(), 20 + (pages - 1) * 512));
         let off = place(&live, Packing::Tight);
-        assert_eq!((off.islands, off.end), (IslandCounts::default(), 30 + pages * 512));
+        assert_eq!((off.islands, off.end), (IslandCounts::default(), 20 + pages * 512));
     }
 
     #[test]
@@ -340,9 +340,9 @@ mod tests {
             place(&live, Packing::Islands).islands
         };
         assert_eq!(island(300, 300).pages, pages + 2);
-        assert_eq!(island(300, 10).pages, pages + 1);
-        assert_eq!(island(10, 300).pages, pages + 1);
-        assert_eq!(island(10, 10).pages, pages);
+        assert_eq!(island(100, 10).pages, pages + 1);
+        assert_eq!(island(0, 10).pages, pages + 1);
+        assert_eq!(island(0, 0).pages, pages);
         assert_eq!(island(300, 300).padding_words, 2 * (512 - 300));
     }
 }
