@@ -29,4 +29,5 @@ pub mod report;
 pub mod samples;
 pub mod shape;
 pub mod single_step;
+pub mod swap_device;
 pub mod trees;

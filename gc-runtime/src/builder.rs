@@ -188,8 +188,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
         let Sizes { limit, soft, reserved } = Sizes::new(&options, page_bytes)?;
         let Chosen { transport, reason, events } = choose(&options, page_bytes)?;
         let kind = transport.kind();
-        let heap_pages = transport.heap().len() / page_bytes;
-        let heap_pages = u32::try_from(heap_pages).expect("limited by MAX_WORDS");
+        let heap_pages = u32::try_from(transport.heap().len() / page_bytes).unwrap_or(u32::MAX);
         let geometry = Geometry::new(transport.heap().base(), reserved, page_bytes);
         let space = MovingSpace::new(geometry, model, transport, Allocation::new(limit, soft));
         let space = Arc::new(space.map_err(system("mapping side tables"))?);

@@ -266,6 +266,45 @@ in_a_process_of_its_own! {
         }
     };
 
+    huge_pages_go_back_whole_and_none_is_cut, child_huge: {
+        for by in [ReleaseBy::Dropping, ReleaseBy::Freeing] {
+            let builder = builder().release(Release::After(SHORT)).release_by(by);
+            let Some(heap) = heap_of(Transport::Stw, builder) else { return };
+            let mut mutator = heap.attach().unwrap();
+            let at = address_in(&mut mutator);
+            if let Err(error) = support::memory::want_huge_pages(at) {
+                return println!("skipped: no huge pages: {error}");
+            }
+            let (large, _) = list(&mut mutator, 100);
+            let full = heap_memory(at);
+            if full.huge < 80 * MIB {
+                return println!("skipped: {full:?} in huge pages");
+            }
+            mutator.set_root(large, None);
+            mutator.collect();
+            let free = |memory: &HeapMemory| memory.resident - memory.lazy;
+            wait_for(&mut mutator, "given back", || free(&heap_memory(at)) < full.resident / 2);
+            mutator.blocking(|| heap.trim());
+            let left = heap_memory(at);
+            // What is in small pages now was so before: a page that was cut would be left in pieces.
+            let small = |memory: &HeapMemory| memory.resident - memory.huge;
+            assert!(left.resident < 4 * MIB, "{by:?}: {left:?}");
+            assert!(small(&left) <= small(&full), "{by:?}: {full:?}, then {left:?}");
+            list(&mut mutator, 20);
+            verify(&mut mutator);
+        }
+    };
+
+    a_heap_that_moves_its_pages_has_no_huge_ones_even_if_they_are_asked_for, child_small: {
+        let Some(heap) = heap_of(Transport::Move, builder()) else { return };
+        let (mut mutator, root, len, at) = exhaled(&heap);
+        assert!(support::memory::make_huge_pages(at).is_err(), "the kernel has made huge pages");
+        assert_eq!(heap_memory(at).huge, 0);
+        mutator.collect();
+        assert_eq!(heap_memory(at).huge, 0);
+        check_counted_list(&mutator, mutator.root(root), len);
+    };
+
     memory_that_is_locked_stays_and_is_counted, child_locked: {
         for transport in KEEPERS {
             let Some(heap) = heap_of(transport, builder().release(Release::OnRequest)) else {

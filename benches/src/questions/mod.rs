@@ -9,6 +9,7 @@ pub mod mutator;
 pub mod pauses;
 pub mod peers;
 pub mod scaling;
+pub mod swap;
 pub mod transports;
 pub mod utilisation;
 
@@ -39,10 +40,11 @@ pub const ALL: [Question; COUNT] = [
     mutator::QUESTION,
     peers::QUESTION,
     scaling::QUESTION,
+    swap::QUESTION,
     utilisation::QUESTION,
 ];
 
-const COUNT: usize = 11;
+const COUNT: usize = 12;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]

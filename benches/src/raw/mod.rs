@@ -6,12 +6,14 @@
 
 mod child;
 mod fault_entry;
+mod paging;
 mod published;
 mod spaces;
 mod words;
 
 pub use child::{Ended, wait};
 pub use fault_entry::{FaultEntry, ServeFault};
+pub use paging::page_out;
 pub use published::{Block, allocate};
 pub(crate) use spaces::touch;
 pub use spaces::{Delivery, Spaces};

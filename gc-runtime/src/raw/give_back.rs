@@ -112,7 +112,7 @@ fn own_pidfd() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// process_madvise(2) on the calling process.
+/// `process_madvise`(2) on the calling process.
 fn process_madvise(process: &OwnedFd, vectors: &[libc::iovec], advice: i32) -> io::Result<usize> {
     // SAFETY: the vectors are alive during the call, and every caller has made sure that their
     // ranges are its own and may be advised so.

@@ -71,7 +71,8 @@ fn probe() -> io::Result<(u64, u64)> {
     if full < least {
         return Err(io::Error::other(format!("{PROBE_TABLES} tables took {full} bytes")));
     }
-    range.give_back(&[0..range.len()], Giving::Drop)?;
+    let whole = 0..range.len();
+    range.give_back(std::slice::from_ref(&whole), Giving::Drop)?;
     Ok((full, table_bytes()?.saturating_sub(before)))
 }
 

@@ -136,6 +136,7 @@ impl Release {
         let batch = (BATCH_CHUNKS * self.chunk_pages).min(below);
         let start = ((below - batch) / self.chunk_pages * self.chunk_pages).max(low);
         self.chunks.take(start / self.chunk_pages..below.div_ceil(self.chunk_pages), u32::MAX);
-        if start < below { vec![start..below] } else { Vec::new() }
+        let rest = start..below;
+        if rest.is_empty() { Vec::new() } else { vec![rest] }
     }
 }
