@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::model::ObjectModel;
-use crate::raw::block::Content;
 
 /// The size of an object in words and which of its words are reference slots.
 ///
@@ -28,6 +27,26 @@ const KIND_EPHEMERONS: u32 = 6;
 
 /// The smallest object, in words: header and one more.
 pub const MIN_OBJECT_WORDS: u32 = 2;
+
+/// Which objects a buffer is for. The heap is sound whatever goes where; pages on which no object
+/// has slots are not looked at when they move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Objects with reference slots.
+    Slots,
+    /// Objects without.
+    Leaves,
+}
+
+impl Content {
+    /// What the other buffer is for.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Slots => Self::Leaves,
+            Self::Leaves => Self::Slots,
+        }
+    }
+}
 
 /// What a marking thread has to do with the slots of one object.
 pub(crate) enum WeakSlots {

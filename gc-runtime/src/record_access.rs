@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::addr::ObjectRef;
 use crate::error::OutOfMemory;
+use crate::layout::Content;
 use crate::local::{Local, RootIndex};
 use crate::model::Header;
 use crate::mutator::{Mutator, address_of};
-use crate::raw::block::Content;
 use crate::raw::words;
 use crate::record::{Record, Records};
 

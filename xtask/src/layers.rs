@@ -49,7 +49,7 @@ const TABLE: &[Layers] = &[
             &["observe"],
             &["environment"],
             &["raw"],
-            &["mark/live_bitmap", "mark/barrier"],
+            &["mark/live_bitmap", "mark/slot_pages", "mark/barrier"],
             &["forward"],
             // The words in which transports and the steps of compaction talk to each other.
             &["compact/page_state"],

@@ -6,29 +6,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::held_words::HeldWords;
+use crate::layout::Content;
 
 /// Words that a new object has at least, and in which its header is.
 const HEADER_WORDS: u32 = 2;
-
-/// Which objects a buffer is for. The heap is sound whatever goes where; pages on which no object
-/// has slots are not looked at when they move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// Objects with reference slots.
-    Slots,
-    /// Objects without.
-    Leaves,
-}
-
-impl Content {
-    /// What the other buffer is for.
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Slots => Self::Leaves,
-            Self::Leaves => Self::Slots,
-        }
-    }
-}
 
 /// An allocation buffer.
 ///
