@@ -19,6 +19,7 @@ pub mod demo;
 pub mod emulated;
 pub mod error;
 pub mod figures;
+pub mod huge_pages;
 pub mod machine;
 pub mod operation;
 pub mod peers;

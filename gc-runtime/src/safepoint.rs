@@ -97,6 +97,11 @@ impl MutatorCore {
         })
     }
 
+    /// Whether it runs at the moment: not in a blocking region, parked or held.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == RUNNING && !self.is_dead()
+    }
+
     /// Whether its thread ended without detaching: nobody will ever carry out a request.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)

@@ -63,6 +63,8 @@ pub struct CycleStats {
     pub number: u64,
     /// Why it was run.
     pub reason: CycleReason,
+    /// Mutators that ran when the cycle began: that were not in a blocking region.
+    pub mutators_running: u64,
     /// Bytes found live by marking, without what was allocated meanwhile.
     pub live_bytes: u64,
     /// Bytes of the heap in use at the flip.

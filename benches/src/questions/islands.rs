@@ -40,6 +40,9 @@ const COPIED_OF_LARGE: f64 = 0.05;
 const SLOWER: f64 = 1.05;
 const FASTER: f64 = 0.50;
 
+/// The most that moving a huge page may take, of what its pages take one by one.
+const HUGE: f64 = 0.05;
+
 /// Whole programs, and turns for each side.
 const WORKLOADS: [&str; 2] = ["index", "lru"];
 const PROGRAM_ROUNDS: usize = 3;
@@ -93,11 +96,25 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         answer.summary.push("smoke scale: no claim is judged".to_owned());
     } else {
         answer.claims = claims(&rows);
+        let claim = huge_pages(&mut answer.samples, &mut answer.summary)?;
+        answer.claims.push(claim);
         for workload in WORKLOADS {
             programs(workload, settings, &mut answer)?;
         }
     }
     Ok(answer)
+}
+
+/// What a huge page would be worth to an island. Heaps refuse them: their pages are built one by one.
+fn huge_pages(samples: &mut Vec<Series>, summary: &mut Vec<String>) -> Result<Claim, BenchError> {
+    let name = "islands: a move of 2 MiB, one huge page over page by page";
+    let Some(sides) = crate::huge_pages::moves()? else {
+        return Ok(Claim::unmeasured(name, HUGE, "the system gives no huge pages"));
+    };
+    summary.extend(sides.iter().map(Series::line));
+    let claim = Claim::at_most(name, &sides[0], &sides[1], HUGE);
+    samples.extend(sides);
+    Ok(claim)
 }
 
 /// A whole program with islands and without.

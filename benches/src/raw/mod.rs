@@ -16,5 +16,5 @@ pub use fault_entry::{FaultEntry, ServeFault};
 pub use paging::page_out;
 pub use published::{Block, allocate};
 pub(crate) use spaces::touch;
-pub use spaces::{Delivery, Spaces};
+pub use spaces::{Delivery, HUGE_BYTES, Spaces};
 pub use words::copy;

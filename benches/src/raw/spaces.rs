@@ -17,6 +17,9 @@ use userfaultfd::Uffd;
 use crate::error::BenchError;
 use crate::raw::{FaultEntry, ServeFault};
 
+/// Bytes of a huge page.
+pub const HUGE_BYTES: usize = 2 << 20;
+
 /// Whether touching a missing page raises SIGBUS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -26,7 +29,7 @@ pub enum Delivery {
     Nobody,
 }
 
-/// Two ranges of private anonymous memory, of small pages.
+/// Two ranges of private anonymous memory, of small pages unless they were asked to be huge.
 ///
 /// # Invariants
 ///
@@ -50,6 +53,19 @@ impl Spaces {
     /// | [`BenchError::Uffd`] | this kernel cannot move pages, or will not let us | leave the question out |
     /// | [`BenchError::System`] | no address space | |
     pub fn new(pages: usize, delivery: Delivery) -> Result<Self, BenchError> {
+        Self::advised(pages, delivery, MmapAdvise::MADV_NOHUGEPAGE)
+    }
+
+    /// The same with huge pages, where the kernel gives them. Nobody touches a missing page.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn huge(pages: usize) -> Result<Self, BenchError> {
+        Self::advised(pages, Delivery::Nobody, MmapAdvise::MADV_HUGEPAGE)
+    }
+
+    fn advised(pages: usize, delivery: Delivery, size: MmapAdvise) -> Result<Self, BenchError> {
         let mut features = Features::MOVE;
         if delivery == Delivery::Signal {
             features |= Features::SIGBUS;
@@ -59,10 +75,20 @@ impl Spaces {
             let map = MmapRaw::from(MmapOptions::new().len(pages * page_size()).map_anon()?);
             // SAFETY: advice about pages of our own that changes no content. A kernel without huge
             // pages refuses it, and then pages are small.
-            let _ = unsafe { madvise(start(&map), map.len(), MmapAdvise::MADV_NOHUGEPAGE) };
+            let _ = unsafe { madvise(start(&map), map.len(), size) };
             Ok(map)
         };
         Ok(Self { heap: map()?, from: map()?, uffd: opened.uffd, pages })
+    }
+
+    /// The first page of each space that a huge page can begin with: of the heap, of from-space.
+    #[must_use]
+    pub fn first_huge(&self) -> (usize, usize) {
+        let first = |map: &MmapRaw| {
+            let address = map.as_mut_ptr().addr();
+            (address.next_multiple_of(HUGE_BYTES) - address) / page_size()
+        };
+        (first(&self.heap), first(&self.from))
     }
 
     /// How many pages each space has.

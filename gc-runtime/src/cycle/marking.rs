@@ -21,6 +21,8 @@ impl<M: ObjectModel> Collector<M> {
     /// Marks everything that is reachable, beside the mutators, and ends with the remark pause.
     pub(crate) fn mark(&self, cycle: &mut CycleStats) {
         let core = &*self.core;
+        cycle.mutators_running =
+            core.safepoints.mutators().iter().map(|mutator| u64::from(mutator.is_running())).sum();
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
             self.trace();
@@ -126,6 +128,7 @@ impl<M: ObjectModel> Collector<M> {
         let packing = match cycle.reason {
             CycleReason::Emergency => Packing::Tight,
             _ if self.core.islands == Islands::Off => Packing::Tight,
+            _ if cycle.mutators_running > 0 => Packing::LongIslands,
             _ => Packing::Islands,
         };
         self.policy.pace_summary(&mut space.allocation.lock());

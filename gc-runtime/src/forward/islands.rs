@@ -15,16 +15,22 @@ pub(crate) const DENSE_PERCENT: u64 = 95;
 /// A page is dense enough for an island if at least this share of its words is live, in percent.
 pub(crate) const ISLAND_PERCENT: u64 = 90;
 
-/// The least dense pages of an island: what a clump of 64 KiB has, wherever in a page it begins. An
-/// island breaks the runs of staging pages around it: two more requests, which beside running
-/// mutators are as dear as building a dozen pages.
+/// The least dense pages of an island while no mutator runs: what a clump of 64 KiB has, wherever in a
+/// page it begins.
 pub(crate) const ISLAND_PAGES: usize = 14;
+
+/// The same beside running mutators. An island breaks the runs of staging pages around it: two more
+/// requests, each of which has the processors of mutators forget translations. On a virtual machine
+/// that is as dear as building some twenty or thirty pages.
+pub(crate) const LONG_ISLAND_PAGES: usize = 64;
 
 /// How tightly the summary packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     /// Pages that are live enough keep their content, dead words and all.
     Islands,
+    /// The same, but only long runs of them: mutators run.
+    LongIslands,
     /// Every dead word goes, whatever it costs: memory has run out, or somebody wants to know.
     Tight,
 }
@@ -32,14 +38,16 @@ pub(crate) enum Packing {
 impl Packing {
     fn dense_percent(self) -> u64 {
         match self {
-            Self::Islands => DENSE_PERCENT,
+            Self::Islands | Self::LongIslands => DENSE_PERCENT,
             Self::Tight => 100,
         }
     }
 
-    fn island_pages(self) -> usize {
+    /// The least pages of an island.
+    pub(crate) fn island_pages(self) -> usize {
         match self {
             Self::Islands => ISLAND_PAGES,
+            Self::LongIslands => LONG_ISLAND_PAGES,
             Self::Tight => usize::MAX,
         }
     }
@@ -47,7 +55,7 @@ impl Packing {
     /// The share of live words from which on a page keeps its content; zero if none does.
     pub(crate) fn threshold_percent(self) -> u64 {
         match self {
-            Self::Islands => ISLAND_PERCENT,
+            Self::Islands | Self::LongIslands => ISLAND_PERCENT,
             Self::Tight => 0,
         }
     }

@@ -313,7 +313,11 @@ mod tests {
         #[test]
         fn every_live_word_goes_where_its_page_takes_it_from(
             objects in stretches(),
-            packing in prop_oneof![Just(Packing::Islands), Just(Packing::Tight)],
+            packing in prop_oneof![
+                Just(Packing::Islands),
+                Just(Packing::LongIslands),
+                Just(Packing::Tight)
+            ],
             page_bytes in prop_oneof![Just(4096usize), Just(16384)],
             fixes in proptest::collection::vec((0usize..2000, any::<bool>()), 0..6),
         ) {

@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use crate::addr::{FromWord, Geometry, PageIndex, ToWord};
 use crate::forward::fixed_pages::FixedPages;
-use crate::forward::islands::{DENSE_PERCENT, ISLAND_PAGES, ISLAND_PERCENT, Packing};
+use crate::forward::islands::{DENSE_PERCENT, ISLAND_PERCENT, Packing};
 use crate::forward::offset_table::{OffsetTable, PackedPage, PageSource};
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, Plan};
@@ -25,7 +25,8 @@ struct Case {
 
 impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        let packing = if u.ratio(1, 5)? { Packing::Tight } else { Packing::Islands };
+        let packing =
+            *u.choose(&[Packing::Islands, Packing::Islands, Packing::LongIslands, Packing::Tight])?;
         let mut objects = Vec::new();
         while !u.is_empty() && objects.len() < 20_000 {
             // Stretches of one density: islands need some dense pages in a row.
@@ -77,7 +78,10 @@ impl Twin {
             let first = u32::try_from(page).unwrap() * PAGE_WORDS;
             // Nothing may come along that an object reaches into from further than a page away.
             let reaches = first - owner.get(&first).copied().unwrap_or(first);
-            let run = if packing == Packing::Tight { 0 } else { island(&live[page..], reaches) };
+            let run = match packing {
+                Packing::Tight => 0,
+                _ => island(&live[page..], reaches, packing.island_pages()),
+            };
             if run == 0 {
                 for (&word, _) in owner.range(first..first + PAGE_WORDS) {
                     places.insert(word, next);
@@ -105,7 +109,7 @@ impl Twin {
 }
 
 /// How many of these pages the island has that begins with the first of them.
-fn island(live: &[u64], reaches: u32) -> usize {
+fn island(live: &[u64], reaches: u32, least: usize) -> usize {
     let is_dense = |pages: &[u64]| {
         let all = pages.len() as u64 * u64::from(PAGE_WORDS);
         !pages.is_empty() && pages.iter().sum::<u64>() * 100 >= all * ISLAND_PERCENT
@@ -114,7 +118,7 @@ fn island(live: &[u64], reaches: u32) -> usize {
     // With a page that is partly dead before the dense ones, or without; then one after them.
     let lead = usize::from(core(0) == 0 && live[0] > 0 && reaches <= PAGE_WORDS);
     let mut end = lead + core(lead);
-    if end - lead < ISLAND_PAGES || !is_dense(&live[..end]) {
+    if end - lead < least || !is_dense(&live[..end]) {
         return 0;
     }
     let alone = live.get(end + 1).is_none_or(|&next| !is_dense(&[next]));
