@@ -8,7 +8,7 @@ use memmap2::MmapOptions;
 
 use crate::features::{Features, RangeIoctls, RegisterMode};
 use crate::open::{FaultScope, OpenOptions, Opened, OpenedVia};
-use crate::outcome::{Holes, Outcome, Wake};
+use crate::outcome::{Holes, Outcome, Stop, Wake};
 use crate::page::{PageCount, page_size};
 use crate::raw::Area;
 use crate::registration::Registration;
@@ -252,7 +252,16 @@ fn shared_views() -> Result<(Area, Area), Failure> {
 fn try_move(bench: &Bench<'_>) -> Result<(), Failure> {
     let mover = bench.to.mover().ok_or(NOT_ANSWERED)?;
     let (to, from) = (bench.to.range(), bench.from.range());
-    let outcome = mover.move_pages(to, &bench.from, from, Holes::Reject, Wake::Now)?;
+    let attempt = || mover.move_pages(to, &bench.from, from, Holes::Reject, Wake::Now);
+    let mut outcome = attempt()?;
+    // If another thread forks meanwhile, the page is shared until it is written to.
+    for _ in 0..100 {
+        if outcome.stop != Stop::Busy {
+            break;
+        }
+        bench.from.write(0, &vec![MARK; page_size()]);
+        outcome = attempt()?;
+    }
     check(bench, outcome, MARK)
 }
 
