@@ -277,6 +277,9 @@ fn step(memory: &impl Memory, model: &mut Model, step: Step) {
 
 fn play(memory: &impl Memory, case: &Case) {
     register(memory.kernel(), memory.target());
+    // Where the source has no page table, the kernel finds the hole before the page in the way.
+    (0..PAGES).for_each(|at| memory.write(part(memory.source(), at, 1), 0));
+    memory.discard(memory.source());
     let mut model = Model { dst: vec![None; PAGES], src: vec![None; PAGES] };
     for &next in &case.steps {
         step(memory, &mut model, next);
