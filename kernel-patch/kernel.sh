@@ -7,8 +7,10 @@
 #   kernel.sh fetch            get the source packages, check their checksums
 #   kernel.sh apply            the source tree with the whole series, its path
 #   kernel.sh build KERNEL     build one of: stock patched debug reference
-#   kernel.sh boot KERNEL LIST boot it with a list of tests, print the console
-#   kernel.sh test [KERNEL...] build, boot and test; all four if none is named
+#   kernel.sh boot KERNEL LIST [ARGUMENTS]
+#                              boot it with a list of tests, print the console
+#   kernel.sh test [KERNEL...] build, boot and test; all four and the host if none
+#                              is named
 #   kernel.sh smoke            the patched kernel and the shortest list
 #   kernel.sh each             every patch of the series: build, boot, test
 #   kernel.sh mutate [BUG...]  kernels with a known mistake: is it noticed?
@@ -18,13 +20,17 @@
 # Everything is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/uffd-move; a kernel is
 # known by the hash of its source, its patches, its configuration and the
 # compiler. GUEST_PROGRAMS names a folder with more programs to test, with a
-# list of them for each kind of kernel (programs-stock.list, -patched, -later).
+# list of them for each kernel (programs-stock.list and so on), and for the
+# machine that this runs on (programs-host.list); "boot" takes its programs from there,
+# too. GUESTS says how many machines are emulated at the same time; by default it
+# is one for each processor.
 
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/uffd-move
 jobs=${JOBS:-$(nproc)}
+guests=${GUESTS:-$jobs}
 # Other people may want the machine, too; who has lowered the priority already
 # meant that much and no more.
 slowly=
@@ -236,8 +242,9 @@ configure() {
 # guest LIST FOLDER BUILT: an initramfs with process 1 and what is to be run: the
 # programs of FOLDER or, if that is empty, our own tests and the kernel's
 guest() {
-	local root out=$cache/guest-$$.gz
-	root=$(mktemp -d)
+	local root out
+	out=$(mktemp "$work/guest-XXXXXX.gz")
+	root=$(mktemp -d "$work/root-XXXXXX")
 	mkdir -p "$root"/{proc,sys,dev,tmp,tests}
 	compile "$root/init" "$here"/guest/init.c || return 1
 	if [ -n "$2" ]; then
@@ -247,6 +254,7 @@ guest() {
 	else
 		compile "$root/tests/answers" "$here"/guest/answers/*.c "$here"/guest/ktap.c || return 1
 		compile "$root/tests/races" "$here"/guest/races/*.c "$here"/guest/ktap.c || return 1
+		compile "$root/tests/late" "$here"/guest/{late,ktap}.c || return 1
 		compile "$root/tests/absent" "$here"/guest/{absent,ktap}.c || return 1
 		compile "$root/tests/with_swap" "$here"/guest/{with_swap,ktap}.c || return 1
 		[ ! -f "$3/selftest" ] || cp "$3/selftest" "$root/tests/"
@@ -286,7 +294,8 @@ qemu() {
 		-machine "q35,accel=$accel" \
 		-cpu "$([ "$accel" = kvm ] && echo host || echo max)" \
 		-smp 2 -m "${MEMORY:-1G}" -kernel "$image" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 numa=fake=2 loglevel=4 quiet $append" \
+		-append "console=ttyS0 panic=-1 numa=fake=2 loglevel=4 quiet \
+			rcupdate.rcu_cpu_stall_timeout=300 $append" \
 		-nodefaults -display none -serial stdio -no-reboot < /dev/null
 }
 
@@ -299,7 +308,7 @@ accel() {
 		echo tcg > "$mark"
 		if [ -w /dev/kvm ]; then
 			say "trying whether KVM works (25 s at most)"
-			list=$(mktemp)
+			list=$(mktemp "$work/list-XXXXXX")
 			echo 'absent 20 2 /tests/absent' > "$list"
 			initrd=$(guest "$list" "" "")
 			if qemu 25 kvm "$1" "$initrd" 2>/dev/null | grep -Eq '^VERDICT: (passed|failed:)'; then
@@ -315,13 +324,18 @@ accel() {
 # boot KERNEL LIST LOG [FOLDER [ARGUMENTS]]: true if the guest says that all went
 # well; FOLDER as for guest, ARGUMENTS for the kernel's command line
 boot() {
-	local kernel=$1 list=$2 log=$3 out initrd how seconds
+	local kernel=$1 list=$2 log=$3 out initrd how seconds patience=
+	# Emulation is slow, and may have to wait for a processor: what the kernel
+	# takes for a hang must be longer than that.
+	case $kernel in
+	debug|*-debug) patience="watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600" ;;
+	esac
 	out=$(build "$kernel") || return 1
 	how=$(accel "$out/bzImage")
 	initrd=$(guest "$list" "${4:-}" "$out") || return 1
 	seconds=$(awk '!/^#/ { s += $2 } END { print s + 120 }' "$list")
 	say "booting $kernel with $(basename "$list") ${5:-}($how, $seconds s at most), console in $log"
-	qemu "$seconds" "$how" "$out/bzImage" "$initrd" "${5:-}" > "$log" 2>&1 || true
+	qemu "$seconds" "$how" "$out/bzImage" "$initrd" "$patience ${5:-}" > "$log" 2>&1 || true
 	rm -f "$initrd"
 	# The first verdict is always "failed"; only the last one counts.
 	[ "$(tr -d '\r' < "$log" | grep '^VERDICT: ' | tail -n 1)" = "VERDICT: passed" ]
@@ -335,12 +349,12 @@ head_of_table() {
 	printf '%-10s %-12s %6s %6s %7s %7s  %s\n' kernel suite passed failed skipped seconds verdict
 }
 
-# rows KERNEL VERDICT SECONDS LOG LIST: a line for each suite of one boot
+# rows KERNEL VERDICT LOG LIST: a line for each suite of one boot
 rows() {
-	tr -d '\r' < "$4" | awk -v k="$1" -v v="$2" -v t="$3" '
+	tr -d '\r' < "$3" | awk -v k="$1" -v v="$2" '
 		/^# result / {
 			if (!($3 in ok)) order[++n] = $3
-			ok[$3] += $4; bad[$3] += $5; skip[$3] += $6
+			ok[$3] += $4; bad[$3] += $5; skip[$3] += $6; took[$3] += $7
 		}
 		# A suite that never ended has no result.
 		/^# suite / { s = $3; sub(/:/, "", s); if (!(s in ok)) { order[++n] = s; ok[s] += 0 } }
@@ -348,40 +362,82 @@ rows() {
 			if (!n) order[++n] = "(none)"
 			for (i = 1; i <= n; i++) {
 				s = order[i]
-				printf "%-10s %-12s %6d %6d %7d %7s  %s\n", k, s, ok[s], bad[s], skip[s],
-					i == 1 ? t : "", i == n ? v : ""
+				printf "%-10s %-12s %6d %6d %7d %7d  %s\n", k, s, ok[s], bad[s], skip[s],
+					took[s], i == n ? v : ""
 			}
 		}'
 	# Why it failed, and why something was skipped
-	tr -d '\r' < "$4" | sed -n 's/^# failure: /           failure: /p'
-	tr -d '\r' < "$4" | grep -o 'skipped: .*' | grep -v '^skipped: 0' | sort | uniq -c |
+	tr -d '\r' < "$3" | sed -n 's/^# failure: /           failure: /p'
+	tr -d '\r' < "$3" | grep -o 'skipped: .*' | grep -v '^skipped: 0' | sort | uniq -c |
 		sed 's/^ *\([0-9]*\) /           \1 x /' || true
-	sed -n 's/^# left out: /           left out: /p' "$5"
+	sed -n 's/^# left out: /           left out: /p' "$4"
 }
 
-# run_list KERNEL LIST [FOLDER]: boots, and adds its lines to the table
+# run_list KERNEL LIST [FOLDER]: boots, and prints its lines of the table
 run_list() {
-	local kernel=$1 list=$2 log verdict=passed start=$SECONDS
+	local kernel=$1 list=$2 log verdict=passed
 	log=$cache/logs/$kernel-$(basename "$list" .list).log
 	: > "$log"
-	build "$kernel" > /dev/null || verdict=FAILED
-	start=$SECONDS
-	[ $verdict = FAILED ] || boot "$kernel" "$list" "$log" "${3:-}" || verdict=FAILED
-	rows "$kernel" $verdict $((SECONDS - start)) "$log" "$list" >> "$table"
+	case $kernel in
+	host) on_host "$list" "$log" "$3" || verdict=FAILED ;;
+	*) boot "$kernel" "$list" "$log" "${3:-}" || verdict=FAILED ;;
+	esac
+	rows "$kernel" $verdict "$log" "$list"
 	[ $verdict = passed ]
 }
 
-test_one() {
-	local kernel=$1 bad=0 list=$here/tests/full.list programs=patched
-	case $kernel in
-	stock) list=$here/tests/stock.list programs=stock ;;
-	reference) list=$here/tests/reference.list programs=later ;;
+# on_host LIST LOG FOLDER: the programs as they are, on this machine's kernel
+on_host() {
+	local init=$work/init
+	compile "$init" "$here"/guest/init.c || return 1
+	say "running $(basename "$1") on this machine, output in $2"
+	$slowly "$init" "$1" "$3" > "$2" 2>&1 < /dev/null || true
+	[ "$(grep '^VERDICT: ' "$2" | tail -n 1)" = "VERDICT: passed" ]
+}
+
+# suites KERNEL: what is run there, each line a list and a folder
+suites() {
+	case $1 in
+	host) ;;
+	stock|reference) echo "$here/tests/$1.list" ;;
+	*) echo "$here/tests/full.list" ;;
 	esac
-	run_list "$kernel" "$list" || bad=1
-	if [ -n "${GUEST_PROGRAMS:-}" ]; then
-		MEMORY=3G run_list "$kernel" "$GUEST_PROGRAMS/programs-$programs.list" "$GUEST_PROGRAMS" || bad=1
-	fi
+	[ -z "${GUEST_PROGRAMS:-}" ] || echo "$GUEST_PROGRAMS/programs-$1.list $GUEST_PROGRAMS"
+}
+
+# run_all KERNEL...: builds one after the other, as each build uses all
+# processors; then boots, as many at a time as there are processors
+run_all() {
+	local kernel list folder out n=0 bad=0
+	for kernel in "$@"; do
+		[ "$kernel" != host ] || continue
+		out=$(build "$kernel") || { broken="$broken $kernel "; continue; }
+		accel "$out/bzImage" > /dev/null
+	done
+	for kernel in "$@"; do
+		while read -r list folder; do
+			n=$((n + 1))
+			while [ "$(jobs -rp | wc -l)" -ge "$guests" ]; do
+				wait -n || true
+			done
+			in_turn "$(printf '%s/run-%02d' "$work" $n)" "$kernel" "$list" "$folder" &
+		done < <(suites "$kernel")
+	done
+	wait
+	cat "$work"/run-??.rows >> "$table" 2> /dev/null || true
+	[ "$(cat "$work"/run-??.good 2> /dev/null | wc -l)" = $n ] || bad=1
 	return $bad
+}
+
+# in_turn NAME KERNEL LIST [FOLDER]: leaves NAME.rows, and NAME.good if it was
+in_turn() {
+	case $broken in
+	*" $2 "*) rows "$2" "does not build" /dev/null "$3" > "$1.rows" ;;
+	*)
+		if MEMORY=${4:+3G} run_list "$2" "$3" "$4" > "$1.rows"; then
+			echo > "$1.good"
+		fi ;;
+	esac
 }
 
 # One interface, one answer
@@ -401,19 +457,19 @@ compare_answers() {
 }
 
 run_tests() {
-	local kernel bad=0
-	for kernel in "$@"; do
-		test_one "$kernel" || bad=1
-	done
+	local bad=0
+	run_all "$@" || bad=1
 	head_of_table
 	cat "$table"
 	compare_answers "$@" || bad=1
+	say "all of it took $SECONDS s"
 	return $bad
 }
 
 smoke() {
 	local bad=0
-	run_list patched "$here/tests/smoke.list" || bad=1
+	build patched > /dev/null || return 1
+	run_list patched "$here/tests/smoke.list" >> "$table" || bad=1
 	head_of_table
 	cat "$table"
 	return $bad
@@ -421,13 +477,13 @@ smoke() {
 
 # each.list has in front of each line the patches that it is for: 2-7
 each() {
-	local n bad=0 list=$cache/each.list
+	local n bad=0 list=$work/each.list
 	for n in $(seq "$(patches_of patched | wc -l)"); do
 		awk -v n="$n" '/^[0-9]/ {
 			split($1, range, "-")
 			if (range[1] <= n && n <= range[2]) { sub(/^[^ ]* */, ""); print }
 		}' "$here/tests/each.list" > "$list"
-		run_list "patch-$n" "$list" || bad=1
+		run_list "patch-$n" "$list" >> "$table" || bad=1
 	done
 	head_of_table
 	cat "$table"
@@ -450,18 +506,20 @@ noticed() {
 		}'
 }
 
-# mutants/list: bug, kernel, microseconds, what must come of it (caught, survives, or
-# clean: nothing fails and all words after "says" are in the log), the tests
+# mutants/list: bug, kernel, delay ("late": pins to order), what must come of it (caught,
+# survives, or clean: nothing fails, and pages of both sizes were put back), the tests
 mutate() {
-	local bug kernel slow must program rest log list result by bad=0
+	local bug kernel slow must program rest log list result by bad=0 switches
 	printf '%-4s %-9s %s\n' bug result 'the mistake: who noticed' > "$table"
 	while read -r bug kernel slow must program rest <&3; do
 		[ $# -eq 0 ] || case " $* " in *" $bug "*) ;; *) continue ;; esac
-		list=$cache/mutant-$bug.list
+		list=$work/mutant-$bug.list
 		echo "mutant 400 - RACE_SECONDS=${RACE_SECONDS:-5} /tests/$program ${rest%%#*}" > "$list"
 		log=$cache/logs/mutant-$bug.log
 		result=survived
-		boot "$kernel" "$list" "$log" "" "uffd_move_bug=$bug uffd_move_slow=$slow" || result=caught
+		switches="uffd_move_bug=$bug uffd_move_slow=$slow"
+		[ "$slow" != late ] || switches="uffd_move_bug=$bug uffd_move_late=1"
+		boot "$kernel" "$list" "$log" "" "$switches" || result=caught
 		by=$(noticed "$log")
 		case $must-$result in
 		clean-survived)
@@ -538,10 +596,13 @@ deb() {
 }
 
 main() {
-	local command=${1:-} n verdict=0
+	local command=${1:-} n log verdict=0
 	[ $# -eq 0 ] || shift
-	table=$(mktemp)
-	trap 'rm -f "$table"' EXIT
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	table=$work/table
+	broken=
+	: > "$table"
 	case $command in
 	missing) missing "$@" ;;
 	fetch) for n in linux-source-6.1 linux-source-6.12; do tarball $n; done ;;
@@ -550,18 +611,20 @@ main() {
 		tree patched ;;
 	build) build "${1:?which kernel}" ;;
 	boot)
-		boot "${1:?which kernel}" "${2:?which list}" "$cache/logs/boot.log" || verdict=1
-		cat "$cache/logs/boot.log"
+		log=$cache/logs/boot-$1-$(basename "${2:?which list}" .list).log
+		MEMORY=${GUEST_PROGRAMS:+3G} boot "$1" "$2" "$log" "${GUEST_PROGRAMS:-}" "${3:-}" ||
+			verdict=1
+		cat "$log"
 		return $verdict ;;
 	test)
-		[ $# -gt 0 ] || set -- stock patched debug reference
+		[ $# -gt 0 ] || set -- stock patched debug reference ${GUEST_PROGRAMS:+host}
 		run_tests "$@" ;;
 	smoke) smoke ;;
 	each) each ;;
 	mutate) mutate "$@" ;;
 	checkpatch) checkpatch ;;
 	deb) deb "$@" ;;
-	*) sed -n '5,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+	*) sed -n '5,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
 	esac
 }
 

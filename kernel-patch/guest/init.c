@@ -15,6 +15,10 @@
  *
  * SAYS=words, with _ for a blank, is not for the program: a line of its output
  * must begin with these words.
+ *
+ * As any other process ("init LIST FOLDER") it runs the list on the machine it
+ * is on, with the programs of FOLDER, and looks neither after file systems nor
+ * at the kernel's log: others may be at work there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -49,11 +53,16 @@ static const char *const complaints[] = {
 
 static const char *failure = "did not get to the end";
 
+/* Where the programs are that the list has in /tests */
+static const char *folder = "/tests";
+
 static void finish(void)
 {
 	printf("\nVERDICT: %s%s%s\n", failure ? "failed" : "passed",
 	       failure ? ": " : "", failure ? failure : "");
 	fflush(stdout);
+	if (getpid() != 1)
+		exit(failure ? 1 : 0);
 	tcdrain(1);
 	sync();
 	reboot(RB_AUTOBOOT);
@@ -162,8 +171,9 @@ static bool listen_to(struct job *j, int from, pid_t pid, struct tally *t)
 static void run(struct job *j)
 {
 	struct tally t = { 0 };
+	time_t began = time(NULL);
 	int out[2], status = -1;
-	char why[256];
+	char why[512];
 	bool said;
 	pid_t pid;
 
@@ -182,7 +192,8 @@ static void run(struct job *j)
 		t.passed = !status;
 		t.failed = !!status;
 	}
-	printf("# result %s %d %d %d\n", j->suite, t.passed, t.failed, t.skipped);
+	printf("# result %s %d %d %d %ld\n", j->suite, t.passed, t.failed,
+	       t.skipped, (long)(time(NULL) - began));
 	snprintf(why, sizeof(why),
 		 "%s: status %d, %d passed, %d failed, %d skipped of %d%s",
 		 j->argv[0], status, t.passed, t.failed, t.skipped, j->expected,
@@ -190,6 +201,17 @@ static void run(struct job *j)
 	if (status || t.failed || !said || (t.skipped && !j->may_skip) ||
 	    (!j->no_tests && t.passed + t.skipped != j->expected))
 		fail(why);
+}
+
+static char *in_folder(char *word)
+{
+	char *path;
+
+	if (!begins(word, "/tests/"))
+		return word;
+	if (asprintf(&path, "%s%s", folder, word + strlen("/tests")) < 0)
+		abort();
+	return path;
 }
 
 /* Settings stay for this job only. */
@@ -200,7 +222,7 @@ static bool read_job(char *line, struct job *j)
 	int n = 0;
 
 	clearenv();
-	setenv("PATH", "/tests", 1);
+	setenv("PATH", getpid() == 1 ? folder : "/usr/bin:/bin", 1);
 	*j = (struct job){ .suite = suite };
 	if (!number)
 		return false;
@@ -215,15 +237,15 @@ static bool read_job(char *line, struct job *j)
 		else if (!n && strchr(word, '='))
 			putenv(word);
 		else
-			j->argv[n++] = word;
+			j->argv[n++] = in_folder(word);
 	}
 	return n && j->seconds && (j->no_tests || j->expected);
 }
 
-static void run_list(void)
+static void run_list(const char *path)
 {
 	char line[4096];
-	FILE *list = fopen("/tests/LIST", "r");
+	FILE *list = fopen(path, "r");
 	struct job job;
 
 	if (!list)
@@ -258,17 +280,25 @@ static void look_at_the_log(void)
 	free(log);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	bool alone = getpid() == 1;
 	struct utsname u;
+
+	if (!alone && argc != 3)
+		return 2;
+	if (!alone)
+		folder = argv[2];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("VERDICT: failed until proven otherwise\n");
-	mount_all();
+	if (alone)
+		mount_all();
 	uname(&u);
 	printf("# kernel %s %s\n", u.release, u.version);
 	failure = NULL;
-	run_list();
-	look_at_the_log();
+	run_list(alone ? "/tests/LIST" : argv[1]);
+	if (alone)
+		look_at_the_log();
 	finish();
 }

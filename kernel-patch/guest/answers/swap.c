@@ -2,6 +2,7 @@
 /* Pages that are swapped out. */
 #define _GNU_SOURCE
 #include "../machine.h"
+#include "../pin.h"
 
 static void swapped(const char *(*swap_on)(void), bool cached)
 {
@@ -59,6 +60,32 @@ static void swapped_to_zram(void)
 static void swapped_with_cache(void)
 {
 	swapped(swap_on_loop, true);
+}
+
+/*
+ * A page in the swap cache that does not know its new address would be copied
+ * when it comes in. A pipe keeps it in the cache, and the page from being used
+ * for anything else.
+ */
+static void same_page_comes_back(void)
+{
+	int fd = new_uffd(0), pipes[2];
+	char *d = small(HUGE), *s = small(HUGE);
+	const char *dev = swap_on_loop();
+	uint64_t before;
+
+	arm(fd, d, HUGE);
+	stamp(s, 1);
+	hold_in_pipe(pipes, s);
+	before = pagemap(s) & PM_PFN;
+	need(page_out(s, PAGE) == 1, "it does not want to leave");
+	expect("in the swap cache, held", move_settled(fd, d + 7 * PAGE, s, PAGE, 0), 0, PAGE);
+	check(pagemap(d + 7 * PAGE) & PM_SWAPPED, "it came in");
+	check(stamped(d + 7 * PAGE, 1), "contents");
+	check((pagemap(d + 7 * PAGE) & PM_PFN) == before, "row 7: it is a copy");
+	close(pipes[0]);
+	close(pipes[1]);
+	need(!swapoff(dev), "swapoff: %s", strerror(errno));
 }
 
 static void swapped_rest(void)
@@ -123,6 +150,7 @@ static void swap_off_after_move(void)
 FAMILY(answers_swap,
 	{ "swapped out to zram", swapped_to_zram, 600 },
 	{ "swapped out, still in the swap cache", swapped_with_cache, 600 },
+	{ "swapped out, the same page comes back", same_page_comes_back },
 	{ "swapped out: shared, present, soft-dirty", swapped_rest },
 	{ "moved pages swap out", moved_then_out },
 	{ "swapoff after a move", swap_off_after_move }

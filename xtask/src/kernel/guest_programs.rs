@@ -1,5 +1,5 @@
-//! The programs of the workspace that run inside of the guests: static, stripped, with a list of
-//! how to run each. Emulation is slow, so the lists scale what can be scaled.
+//! The programs of the workspace that run inside of the guests, and on this machine: static,
+//! stripped, with a list of how to run each. Emulation is slow, so the lists scale what can be scaled.
 
 use std::fs;
 use std::io;
@@ -23,9 +23,13 @@ const LATER: [(&str, &str); 2] = [
     ("efault_for_a_poisoned_source", "POISON came with 6.6"),
 ];
 
-/// Test programs that take many minutes in an emulated machine. What they test in the kernel, the
-/// stress run does too.
-const LONG: [&str; 4] = ["cycle_isomorphism", "exhaustion", "peak_memory", "signals"];
+/// A test of the wrapper that asks no kernel.
+const SCRIPTED: (&str, &str) =
+    ("requests_to_the_scripted_kernel_do_what_the_list_says", "asks no kernel");
+
+/// Test programs of the heap that are about what the kernel does. The others are about the heap's
+/// own algorithms; in an emulated machine some of them take five minutes.
+const OF_THE_KERNEL: [&str; 5] = ["container", "dead_threads", "fallback", "fork_child", "limits"];
 
 /// How long one program may take in an emulated machine. Seconds.
 const LIMIT: u32 = 900;
@@ -33,12 +37,12 @@ const LIMIT: u32 = 900;
 /// The text that the demo indexes.
 const INPUT: &str = "ARCHITECTURE.md";
 
-/// Runs of programs that are not test harnesses. `{first}` is the transport that detection must
+/// Runs of programs that are not test harnesses. `{says}` is the transport that detection must
 /// choose on the kernel; the stress run has eight ways to deliver pages and faults.
 const RUNS: [&str; 3] = [
     "gc-stress 600 {may_skip}8 {required}/tests/gc-stress --seconds 24 --heap-mib 16 --threads 2 --zeal verify",
-    "gc-demo 300 - SAYS={first} /tests/gc-demo run --quiet --input /tests/text --scale 0.01 --rounds 10",
-    "gc-demo 600 - /tests/gc-demo compare --quiet --input /tests/text --scale 0.01 --rounds 10",
+    "gc-demo 300 - {says}/tests/gc-demo run --quiet --input /tests/text --scale 0.005 --rounds 4",
+    "gc-demo 600 - /tests/gc-demo compare --quiet --input /tests/text --scale 0.005 --rounds 4",
 ];
 
 /// Builds everything and returns the folder.
@@ -62,9 +66,9 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf, String> {
     for program in &built {
         fs::copy(&program.path, folder.join(&program.name)).map_err(io(&program.name))?;
     }
-    for kernel in [Kernel::Later, Kernel::Patched, Kernel::Stock] {
-        let name = kernel.list_name();
-        fs::write(folder.join(name), list(&built, kernel)?).map_err(io(name))?;
+    for kernel in Kernel::ALL {
+        let name = format!("programs-{}.list", kernel.name());
+        fs::write(folder.join(&name), list(&built, kernel)?).map_err(io(&name))?;
     }
     Ok(folder)
 }
@@ -78,23 +82,50 @@ struct Program {
     package: Option<&'static str>,
 }
 
-/// What a kernel has, which is what a list is for.
+/// What the programs run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
-    /// Everything must be there: a test that skips fails.
-    Later,
-    /// So too, but for what came after 6.1.
-    Patched,
     /// Tests of the ioctl skip, for a reason that the table shows.
     Stock,
+    /// Everything must be there but for what came after 6.1: a test that skips fails.
+    Patched,
+    /// So too.
+    Debug,
+    /// Everything must be there.
+    Reference,
+    /// This machine, of which nothing is known.
+    Host,
 }
 
 impl Kernel {
-    fn list_name(self) -> &'static str {
+    const ALL: [Self; 5] = [Self::Stock, Self::Patched, Self::Debug, Self::Reference, Self::Host];
+
+    /// As the script calls it.
+    fn name(self) -> &'static str {
         match self {
-            Self::Later => "programs-later.list",
-            Self::Patched => "programs-patched.list",
-            Self::Stock => "programs-stock.list",
+            Self::Stock => "stock",
+            Self::Patched => "patched",
+            Self::Debug => "debug",
+            Self::Reference => "reference",
+            Self::Host => "host",
+        }
+    }
+
+    /// Tests that make no sense there, and why.
+    fn left_out(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let has_series = matches!(self, Self::Patched | Self::Debug);
+        let later = LATER.into_iter().filter(move |_| has_series);
+        later.chain((self != Self::Host).then_some(SCRIPTED))
+    }
+
+    /// What all tests are told, what stands before a number of tests, and what the demo must say.
+    fn settings(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Patched | Self::Debug | Self::Reference => {
+                ("UFFD_MOVE_REQUIRED=1 ", "", "SAYS=move ")
+            }
+            Self::Stock => ("", "~", "SAYS=copy "),
+            Self::Host => ("", "~", ""),
         }
     }
 }
@@ -107,12 +138,14 @@ fn target_folder(workspace: &Workspace) -> PathBuf {
 
 fn compile(workspace: &Workspace, target: &Path) -> Result<Vec<Program>, String> {
     let host = host()?;
-    let mut args = vec!["test", "--no-run", "--message-format=json", "--target", &host];
+    // With a target named, the flags are not for build scripts and macros, which cannot be static.
+    let mut args = vec!["build", "--profile=test", "--message-format=json", "--target", &host];
     for package in PACKAGES {
         args.extend(["--package", package]);
     }
-    // With a target named, the flags are not for build scripts and macros, which cannot be static.
-    args.extend(["--package", "examples", "--bins", "--test", "*"]);
+    args.extend(["--package", "examples", "--bins"]);
+    let tests = wanted(workspace)?;
+    args.extend(tests.iter().flat_map(|name| ["--test", name]));
     let call = Call::cargo(workspace, &args)
         .add_flags("RUSTFLAGS", "-C target-feature=+crt-static")
         .env("CARGO_TARGET_DIR", target.as_os_str())
@@ -128,6 +161,18 @@ fn compile(workspace: &Workspace, target: &Path) -> Result<Vec<Program>, String>
     } else {
         Err("cargo has built no programs; see above".to_owned())
     }
+}
+
+/// The integration tests to build: all of the wrapper, some of the heap.
+fn wanted(workspace: &Workspace) -> Result<Vec<String>, String> {
+    let folder = workspace.root().join(PACKAGES[0]).join("tests");
+    let files = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut names: Vec<String> = OF_THE_KERNEL.map(str::to_owned).into();
+    names.extend(files.flatten().filter_map(|file| {
+        let name = file.file_name().into_string().ok()?;
+        name.strip_suffix(".rs").map(str::to_owned)
+    }));
+    Ok(names)
 }
 
 /// The program that a message of cargo tells of, if we want it.
@@ -166,25 +211,22 @@ fn tests(program: &Program) -> Result<Vec<String>, String> {
 }
 
 fn list(built: &[Program], kernel: Kernel) -> Result<String, String> {
-    let (required, may_skip, first) = match kernel {
-        Kernel::Later | Kernel::Patched => ("UFFD_MOVE_REQUIRED=1 ", "", "move"),
-        Kernel::Stock => ("", "~", "copy"),
-    };
+    let (required, may_skip, says) = kernel.settings();
     let mut lines =
         vec!["# suite, seconds, number of tests, settings, program, arguments".to_owned()];
     for program in built {
         let (Some(package), name) = (program.package, &program.name) else { continue };
-        if LONG.contains(&name.as_str()) {
-            lines.push(format!("# left out: {name}: takes too long in emulation"));
+        let wrapper = package == PACKAGES[0];
+        if kernel == Kernel::Debug && !wrapper {
             continue;
         }
         let mut count = 0;
         // The patched kernel ends a call early if another thread wants to change mappings. The
         // wrapper's tests claim what one call does, so each has the process to itself.
-        let threads = if package == PACKAGES[0] { " --test-threads=1" } else { "" };
+        let threads = if wrapper { " --test-threads=1" } else { "" };
         let mut line = format!("{required}/tests/{name} --show-output{threads}");
         for test in tests(program)? {
-            match LATER.iter().find(|(later, _)| kernel == Kernel::Patched && *later == test) {
+            match kernel.left_out().find(|(name, _)| *name == test) {
                 Some((_, why)) => {
                     line += &format!(" --skip {test}");
                     lines.push(format!("# left out: {test}: {why}"));
@@ -194,9 +236,16 @@ fn list(built: &[Program], kernel: Kernel) -> Result<String, String> {
         }
         lines.push(format!("{package} {LIMIT} {may_skip}{count} {line}"));
     }
+    lines.push(match kernel {
+        Kernel::Debug => "# left out: gc-runtime: too slow with KASAN; see gc-stress".to_owned(),
+        _ => format!(
+            "# left out: gc-runtime: all but {}: not about the kernel, and slow in emulation",
+            OF_THE_KERNEL.join(", ")
+        ),
+    });
     for run in RUNS {
         let run = run.replace("{may_skip}", may_skip).replace("{required}", required);
-        lines.push(run.replace("{first}", first));
+        lines.push(run.replace("{says}", says));
     }
     Ok(lines.join("\n") + "\n")
 }
@@ -233,5 +282,15 @@ mod tests {
                 && with.contains(" 8 UFFD_MOVE_REQUIRED=1 /")
         );
         assert!(without.contains("SAYS=copy /tests/gc-demo run") && without.contains(" ~8 "));
+    }
+
+    #[test]
+    fn the_reference_and_the_host_leave_out_nothing_for_being_late() {
+        let names = |kernel: Kernel| kernel.left_out().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(Kernel::Patched), [LATER[0].0, LATER[1].0, SCRIPTED.0]);
+        assert_eq!(names(Kernel::Debug), names(Kernel::Patched));
+        assert_eq!(names(Kernel::Reference), [SCRIPTED.0]);
+        assert!(names(Kernel::Host).is_empty());
+        assert!(!list(&[], Kernel::Host).unwrap().contains("SAYS="));
     }
 }
