@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::OomCause;
 use crate::event::{CycleReason, Event, ReleaseReason};
@@ -132,6 +132,9 @@ impl<M: ObjectModel> Drainer for HeapCore<M> {
         &self.release
     }
 }
+
+/// A mutator that is held back for so long at a time has stalled.
+const LONG_WAIT: Duration = Duration::from_millis(1);
 
 /// Breaks the heap unless it is forgotten.
 struct BreakOnPanic<'a, M: ObjectModel>(&'a HeapCore<M>);
@@ -281,9 +284,13 @@ impl<M: ObjectModel> HeapCore<M> {
         self.observers.tell(&Event::Stalled { began, took: began.elapsed(), thread });
     }
 
-    /// A mutator has kept pace with the collector since `began`.
+    /// A mutator has been held back since `began`.
     pub(crate) fn tell_held_back(&self, began: Instant) {
-        self.space.counters.held_back_ns.add_time(began.elapsed());
+        let took = began.elapsed();
+        self.space.counters.held_back_ns.add_time(took);
+        if took >= LONG_WAIT {
+            self.tell_stall(began);
+        }
     }
 
     /// Tells that the cursor has a new limit or target.

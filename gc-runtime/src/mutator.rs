@@ -234,6 +234,7 @@ impl<M: ObjectModel> Mutator<M> {
             Some(ObjectRef::new(new.address))
         };
         let mut fruitless = 0;
+        let mut ahead = None;
         loop {
             // First: in a forked child nobody answers a poll.
             if let Some(cause) = core.unusable() {
@@ -253,7 +254,13 @@ impl<M: ObjectModel> Mutator<M> {
             }
             if cursor.rest() >= pages && !core.space.keeps_pace(&cursor, pages) {
                 drop(cursor);
+                let _ = ahead.get_or_insert_with(Instant::now);
                 self.keep_pace();
+                continue;
+            }
+            if let Some(since) = ahead.take() {
+                drop(cursor);
+                core.tell_held_back(since);
                 continue;
             }
             core.space.deposit_ahead(&mut cursor, pages);
@@ -344,11 +351,9 @@ impl<M: ObjectModel> Mutator<M> {
     /// Waits a little for the collector, which this thread has got ahead of.
     fn keep_pace(&self) {
         let core = self.shared();
-        let began = Instant::now();
         self.core.enter_safe(&core.safepoints);
         futex::nap(PACE_WAIT);
         core.leave_safe(&self.core);
-        core.tell_held_back(began);
     }
 
     /// Who it is that leaves no more memory.

@@ -78,7 +78,8 @@ pub struct CycleStats {
     /// Time that mutators waited for memory since the last cycle's end, all together.
     pub allocation_stall_ns: u64,
     /// Time that mutators were held back since the last cycle's end, all together, in short waits, so
-    /// that memory lasts until the collector is done.
+    /// that memory lasts until the collector is done. Waits of more than a millisecond are counted as
+    /// stalls too.
     pub held_back_ns: u64,
     /// Most pages of heap and from-space with memory behind them during the cycle, by count.
     pub peak_resident_pages: u64,
