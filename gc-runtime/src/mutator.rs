@@ -334,7 +334,7 @@ impl<M: ObjectModel> Mutator<M> {
         let core = self.shared();
         let began = Instant::now();
         let flips = core.flips.load(Ordering::Acquire);
-        let has_flipped = core.space.allocation.lock().is_compacting();
+        let has_flipped = core.space.allocation.lock().has_flipped();
         let ticket = match fruitless {
             // What a cycle that has flipped could find, it has found.
             0 if has_flipped => core.control.request_cycle(CycleReason::Allocation),

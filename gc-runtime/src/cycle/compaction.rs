@@ -17,6 +17,7 @@ use crate::raw::give_back::Giving;
 use crate::raw::words;
 use crate::space::allocation::warm_pages;
 use crate::space::moving_space::FaultSample;
+use crate::space::pace::Work;
 use crate::stats::{CycleStats, ns};
 use crate::transport::Compaction;
 
@@ -66,6 +67,7 @@ impl<M: ObjectModel> Collector<M> {
             self.wait_for_roots();
         });
         cycle.compact_ns = compact_ns;
+        space.allocation.lock().begin_phase(Work::Leftovers, 1.0);
 
         let (deposited, deposit_ns) =
             self.phase(number, Phase::Deposit, || self.deposit(LAST_PAGES));

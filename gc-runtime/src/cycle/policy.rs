@@ -65,7 +65,7 @@ const UNKNOWN: Expected = Expected {
 };
 
 /// At least this share of what is allocated between two markings is expected to be live.
-const LEAST_SURVIVAL: f64 = 0.1;
+const LEAST_SURVIVAL: f64 = 0.03;
 
 /// The share of a heap that no cycle has seen yet that is expected to be live.
 const FIRST_SURVIVAL: f64 = 0.75;

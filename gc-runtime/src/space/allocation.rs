@@ -162,9 +162,9 @@ impl Cursor {
         self.pace = None;
     }
 
-    /// Whether the heap has been set aside and is being compacted.
-    pub(crate) fn is_compacting(&self) -> bool {
-        self.pace.is_some_and(|pace| matches!(pace.work(), Work::Pages(_)))
+    /// Whether the heap has been set aside in the cycle that is running.
+    pub(crate) fn has_flipped(&self) -> bool {
+        self.pace.is_some_and(|pace| matches!(pace.work(), Work::Pages(_) | Work::Leftovers))
     }
 
     /// What mutators have to keep pace with.

@@ -21,6 +21,8 @@ pub(crate) enum Work {
     Time(Instant, Duration),
     /// So many pages are to be put in place.
     Pages(u32),
+    /// All of them are, and the rest takes little time.
+    Leftovers,
 }
 
 /// A phase and the pages that may be taken while it runs.
@@ -49,6 +51,7 @@ impl Pace {
             Work::Time(began, all) => {
                 began.elapsed().as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
             }
+            Work::Leftovers => return self.begin.saturating_add(self.pages),
         };
         #[expect(
             clippy::cast_possible_truncation,
