@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::addr::PageIndex;
+use crate::addr::{FromWord, PageIndex, ToWord};
 use crate::cycle::Collector;
 use crate::event::{Event, PauseKind, Phase};
 use crate::forward::Plan;
@@ -56,6 +56,10 @@ impl<M: ObjectModel> Collector<M> {
             let flips = self.core.flips.load(Ordering::Acquire);
             self.core.references.forward(&space.forwarding(), flips);
             self.core.fixed.forward(&space.forwarding());
+            self.core.references.discovered.large_leaves.settle(|word| {
+                let ToWord(word) = space.forwarding().forward(FromWord(word));
+                word
+            });
             if space.transport.compaction() == Compaction::Concurrent {
                 self.pool.broadcast(|_| {
                     let began = cpu_time();
@@ -258,6 +262,7 @@ impl<M: ObjectModel> Collector<M> {
             // What is born from here on must not be noted for a cycle that has ended.
             self.core.retire_buffers(mutator);
         }
+        self.core.references.discovered.large_leaves.settle(|word| word);
         plan.black = space.black();
         plan.used = space.allocation.lock().top;
         space.clear_black();

@@ -3,17 +3,23 @@
 use std::sync::Mutex;
 
 use crate::mark::ephemerons::Ephemerons;
+use crate::mark::large_leaves::LargeLeaves;
 
 /// Live objects with weak slots, of one cycle, and ephemerons that wait.
 #[derive(Debug)]
 pub(crate) struct Discovered {
     pub(crate) ephemerons: Ephemerons,
+    pub(crate) large_leaves: LargeLeaves,
     objects: Mutex<Vec<u32>>,
 }
 
 impl Discovered {
     pub(crate) fn new(words: u32) -> std::io::Result<Self> {
-        Ok(Self { ephemerons: Ephemerons::new(words)?, objects: Mutex::new(Vec::new()) })
+        Ok(Self {
+            ephemerons: Ephemerons::new(words)?,
+            large_leaves: LargeLeaves::default(),
+            objects: Mutex::new(Vec::new()),
+        })
     }
 
     /// Adds what one thread has met.

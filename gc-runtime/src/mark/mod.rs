@@ -12,6 +12,7 @@ pub(crate) mod barrier;
 pub(crate) mod worklist;
 pub(crate) mod ephemerons;
 pub(crate) mod discovered;
+pub(crate) mod large_leaves;
 mod trace;
 
 pub(crate) use trace::trace;

@@ -54,6 +54,11 @@ impl SlotPages {
     pub(crate) fn clear(&self, pages: u32) {
         self.pages.clear(0..pages as usize);
     }
+
+    /// Gives back the memory of what lies beyond the first `pages` pages: nothing is noted there.
+    pub(crate) fn shed(&self, pages: u32) {
+        self.pages.shed(pages as usize);
+    }
 }
 
 #[cfg(test)]

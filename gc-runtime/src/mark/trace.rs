@@ -1,13 +1,14 @@
 //! The trace: from grey objects to everything they lead to.
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use rayon::ThreadPool;
 
 use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
+use crate::mark::large_leaves::{Layouts, is_large_leaf};
 use crate::mark::live_bitmap::Writers;
 use crate::mark::worklist::{Sharing, Worklist};
 use crate::model::ObjectModel;
@@ -63,9 +64,12 @@ fn trace_round<M: ObjectModel, const KEYS: bool>(
             list: Worklist::new(&sharing, worker),
             with_weak_slots: Vec::new(),
             words: 0,
+            known: discovered.large_leaves.known(),
+            large_leaves: Vec::new(),
         };
         tracer.run(logged);
         discovered.add(&mut tracer.with_weak_slots);
+        discovered.large_leaves.add(&mut tracer.large_leaves);
     });
 }
 
@@ -80,6 +84,9 @@ struct Tracer<'a, M, const KEYS: bool> {
     with_weak_slots: Vec<u32>,
     /// Words found live that nobody has been told of.
     words: u32,
+    /// Large objects without slots whose layout need not be read, and those met.
+    known: Arc<Layouts>,
+    large_leaves: Vec<(u32, ObjectLayout)>,
 }
 
 /// Words found live, some hundred microseconds' work, after which mutators that wait are told.
@@ -134,7 +141,7 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
                 self.shade_slot(value_slot);
             }
         }
-        let layout = space.layout(&words[word as usize..]);
+        let layout = self.layout(word);
         space.live.fill(word, layout.words(), self.writers);
         self.words += layout.words();
         if self.words >= REPORT_WORDS {
@@ -151,6 +158,20 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
             #[inline(always)]
             |slot| self.shade(words[(word + slot) as usize].load(Ordering::Relaxed)),
         );
+    }
+
+    /// An object's layout, which for a large one without slots may be known without reading it.
+    #[inline(always)]
+    fn layout(&mut self, word: u32) -> ObjectLayout {
+        let space = self.space;
+        let page_words = space.geometry.page_words_u32();
+        let starts_page = word.is_multiple_of(page_words);
+        let known = if starts_page { self.known.get(&word).copied() } else { None };
+        let layout = known.unwrap_or_else(|| space.layout(&space.words()[word as usize..]));
+        if starts_page && is_large_leaf(word, layout, page_words) {
+            self.large_leaves.push((word, layout));
+        }
+        layout
     }
 
     /// Follows what an object with weak slots refers to strongly.

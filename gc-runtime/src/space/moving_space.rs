@@ -263,6 +263,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.offsets.shed(words, top);
         self.straddles.shed(top);
         self.states.shed(top);
+        self.slot_pages.shed(top);
         self.fault_samples.values.shed(0);
     }
 
