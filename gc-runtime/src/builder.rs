@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use uffd_move::{Event, FaultHandler, FaultSignal, HandlerThread, PageRange, SignalRoute, route};
@@ -228,7 +228,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             .map_err(system("starting the collector"))?;
         let collector = Mutex::new(Some(thread));
         let ending = Arc::<Ending>::default();
-        let owner = Owner {
+        let mut owner = Owner {
             collector,
             drainer: Mutex::new(None),
             ending: Arc::clone(&ending),
@@ -244,7 +244,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
             .name("gc-release".to_owned())
             .spawn(move || Release::serve(&*core, watch, &ending))
             .map_err(system("starting the thread that gives memory back"))?;
-        owner.drainer.lock().expect("nobody else has it").replace(drainer);
+        *owner.drainer.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(drainer);
         Ok(Heap { owner: Arc::new(owner) })
     }
 }
