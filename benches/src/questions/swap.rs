@@ -66,9 +66,9 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         },
         Scale::Smoke => None,
     };
+    let scale = settings.scale;
     let side = |transport: Transport| {
-        let paged = device.is_some();
-        Side::new(transport.name(), move || turn(transport, live_mib, paged))
+        Side::new(transport.name(), move || turn(transport, live_mib, scale))
     };
     let sides = TRANSPORTS.map(side).into_iter().collect();
     let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides)?;
@@ -103,7 +103,7 @@ fn claim_name() -> String {
 }
 
 /// A heap of large objects of which some have died, written out; and one cycle.
-fn turn(transport: Transport, live_mib: u64, paged: bool) -> Result<Cost, BenchError> {
+fn turn(transport: Transport, live_mib: u64, scale: Scale) -> Result<Cost, BenchError> {
     let bytes = usize::try_from(live_mib << 20).expect("it fits into memory");
     let heap = Heap::builder()
         .limit_bytes(bytes * 2)
@@ -120,7 +120,7 @@ fn turn(transport: Transport, live_mib: u64, paged: bool) -> Result<Cost, BenchE
         mutator.store(list, at, None);
     }
     let (before, flips) = (Process::now()?, heap.flips());
-    if paged {
+    if scale == Scale::Full {
         let list = mutator.root(table).expect("the table");
         for at in (0..objects).filter(|at| lives(*at)) {
             let object = mutator.load(list, at).expect("an object");
@@ -154,7 +154,7 @@ fn word_at(at: u32, index: usize) -> u64 {
 }
 
 fn lives(at: u32) -> bool {
-    at % DEAD != 0
+    !at.is_multiple_of(DEAD)
 }
 
 /// Objects without references, and a table of those that live.
