@@ -26,9 +26,10 @@ fn clumps(mutator: &mut Mutator, count: u64) -> Vec<RootIndex> {
         let node = mutator.push_root(None);
         let leaf = mutator.push_root(None);
         for at in 0..NODES {
-            mutator.alloc_into(leaf, LEAF).unwrap();
-            mutator.alloc_into(node, LINKED).unwrap();
-            let (new, its) = (mutator.root(node).unwrap(), mutator.root(leaf).unwrap());
+            mutator.alloc_into(leaf, LEAF).expect("room for clumps");
+            mutator.alloc_into(node, LINKED).expect("room for clumps");
+            let new = mutator.root(node).expect("just stored");
+            let its = mutator.root(leaf).expect("just stored");
             fill(mutator, new, clump << 32 | at);
             fill(mutator, its, clump << 32 | at);
             mutator.store(new, 0, mutator.root(head));
@@ -43,7 +44,7 @@ fn clumps(mutator: &mut Mutator, count: u64) -> Vec<RootIndex> {
 
 /// Fills a heap with clumps, lets some of them die, and compacts; what the last cycle did.
 fn compact(heap: &Heap, seed: u64) -> CycleStats {
-    let mut mutator = heap.attach().unwrap();
+    let mut mutator = heap.attach().expect("a sound heap");
     let mut random = Random::new(seed);
     let heads = clumps(&mut mutator, 60);
     mutator.collect();

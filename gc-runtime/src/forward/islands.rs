@@ -101,6 +101,16 @@ pub(crate) struct Gap {
     pub(crate) tail: u32,
 }
 
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Island(Run),
+    /// So many pages, of which none begins an island.
+    Packed {
+        pages: usize,
+    },
+}
+
 /// The outcome.
 #[derive(Debug)]
 pub(crate) struct Placement {
@@ -173,13 +183,15 @@ impl Placement {
                 false => Lead::Forbidden,
             };
             let page_words = geometry.page_words_u32();
-            let run = run_at(live_words, page, lead, &mut fixed, page_words, packing);
-            if run.fix.is_some() || run.pages > 0 {
-                placement.add_island(geometry, straddles, run, &mut splits);
-            } else {
-                let start = placement.end;
-                placement.targets.push(Target::Packed { start, padding: None });
-                placement.end += live_words[page];
+            match run_at(live_words, page, lead, &mut fixed, page_words, packing) {
+                Found::Island(run) => placement.add_island(geometry, straddles, run, &mut splits),
+                Found::Packed { pages } => {
+                    for &live in &live_words[page..page + pages] {
+                        let start = placement.end;
+                        placement.targets.push(Target::Packed { start, padding: None });
+                        placement.end += live;
+                    }
+                }
             }
         }
         placement
@@ -226,7 +238,7 @@ impl Placement {
     }
 }
 
-/// The island that begins with `page`; no pages if none does.
+/// The island that begins with `page`, or how many pages from it on are packed.
 ///
 /// It is a run of dense pages, or of fixed ones. The page before and the page after are partly dead;
 /// they come along (the former if `lead` allows it) if the whole is dense all the same: then the neighbours need no page of their own
@@ -238,7 +250,7 @@ fn run_at(
     fixed: &mut FixedWalk<'_>,
     page_words: u32,
     packing: Packing,
-) -> Run {
+) -> Found {
     let least = packing.island_pages();
     let is_dense = |live: u64, pages: usize| {
         live * 100 >= pages as u64 * u64::from(page_words) * ISLAND_PERCENT
@@ -265,15 +277,16 @@ fn run_at(
         // Nothing is known yet of the pages after this one: a fixed page is an island by itself.
         let whole = Run { pages: run.pages + 1, live_words: run.live_words + first, ..run };
         if run.fix.is_some() || run.pages < least || !is_dense(whole.live_words, whole.pages) {
-            return Run::default();
+            return Found::Packed { pages: 1 };
         }
         run = whole;
     }
     if run.fix.is_some() {
-        return run;
+        return Found::Island(run);
     }
     if run.pages < least {
-        return Run::default();
+        // What follows the first page of a run that is too short is too short as well.
+        return Found::Packed { pages: run.pages.max(1) };
     }
     let last = live_of(at);
     // What comes after it must not be a run of its own: one with a pinned page may need padding
@@ -286,7 +299,7 @@ fn run_at(
         run.pages += 1;
         run.live_words += last;
     }
-    run
+    Found::Island(run)
 }
 
 /// The longest prefix that is dense as a whole and does not end in pages that are not.
