@@ -19,6 +19,9 @@ use support::{Finish, all_ways, build};
 /// Roots that each thread has.
 const ROOTS: usize = 16;
 
+/// Times that a reference goes into the heap and out of it in one step.
+const JUGGLES: u32 = 300;
+
 /// Threads of a case.
 const THREADS: usize = 3;
 
@@ -39,6 +42,7 @@ enum Op {
     Write { root: u8, word: u16, value: u64 },
     Follow { root: u8, slot: u8, into: u8 },
     Drop { root: u8 },
+    Juggle { from: u8, slot: u8, root: u8 },
     ToGlobal { root: u8 },
     FromGlobal { global: u8, root: u8 },
     Reattach,
@@ -307,6 +311,18 @@ impl<'h> Player<'h> {
                 self.roots[root(at)] = None;
                 let handle = self.handles[root(at)];
                 self.mutator().set_root(handle, None);
+            }
+            Op::Juggle { from, slot, root: at } => {
+                // The only reference goes into the heap before a root scan and out of it after, again
+                // and again: what only the write barrier can tell marking of.
+                for _ in 0..JUGGLES {
+                    self.step(Op::Link { from, slot, to: at });
+                    self.step(Op::Drop { root: at });
+                    self.step(Op::Safepoint);
+                    self.step(Op::Follow { root: from, slot, into: at });
+                    self.step(Op::Cut { from, slot });
+                    self.step(Op::Safepoint);
+                }
             }
             Op::ToGlobal { root: at } => {
                 let global = self.heap.global_root();
