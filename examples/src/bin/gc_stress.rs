@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         }
     }
     let time = Duration::from_secs(arguments.seconds) / u32::try_from(ways.len()).unwrap_or(1);
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut tally = Tally::default();
     for (number, (transport, delivery)) in (0u64..).zip(ways) {
         let mut settings = Settings::default();
         settings.transport = TransportChoice::Only(transport);
@@ -75,23 +75,42 @@ fn main() -> ExitCode {
         let name = format!("{transport} by {delivery:?}");
         match run(&settings) {
             Ok(report) => {
-                passed += 1;
+                tally.passed += 1;
                 print(&name, &report);
             }
-            Err(RunError::Build(error @ BuildError::NoTransport { .. }))
-                if std::env::var("UFFD_MOVE_REQUIRED").as_deref() != Ok("1") =>
-            {
-                skipped += 1;
+            Err(RunError::Build(error)) if may_be_skipped(&error) => {
+                tally.skipped += 1;
                 println!("{name:28} skipped: {error}");
             }
             Err(error) => {
-                failed += 1;
+                tally.failed += 1;
                 println!("{name:28} FAILED with seed {}: {error}", settings.seed);
             }
         }
     }
-    println!("stress: {passed} passed, {failed} failed, {skipped} skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    tally.finish("stress")
+}
+
+/// How the ways that were tried have ended.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    fn finish(self, what: &str) -> ExitCode {
+        let Self { passed, failed, skipped } = self;
+        println!("{what}: {passed} passed, {failed} failed, {skipped} skipped");
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// A kernel without the transport, unless the caller insists on it.
+fn may_be_skipped(error: &BuildError) -> bool {
+    matches!(error, BuildError::NoTransport { .. })
+        && std::env::var("UFFD_MOVE_REQUIRED").as_deref() != Ok("1")
 }
 
 /// The transports that keep free memory of their own, with the ways to give it back.
@@ -105,7 +124,7 @@ const BREATHING: [(Transport, ReleaseBy); 4] = [
 fn breathe_all(arguments: &Arguments, time: Duration) -> ExitCode {
     let wanted = |transport| arguments.transport.is_none_or(|only| only == transport);
     let ways: Vec<_> = BREATHING.into_iter().filter(|way| wanted(way.0)).collect();
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut tally = Tally::default();
     for &(transport, release_by) in &ways {
         let mut settings = Breathing::default();
         settings.transport = TransportChoice::Only(transport);
@@ -114,23 +133,20 @@ fn breathe_all(arguments: &Arguments, time: Duration) -> ExitCode {
         let name = format!("{transport}, {release_by:?}");
         match breathe(&settings) {
             Ok(report) => {
-                passed += 1;
+                tally.passed += 1;
                 print_breaths(&name, &report);
             }
-            Err(BreathError::Build(error @ BuildError::NoTransport { .. }))
-                if std::env::var("UFFD_MOVE_REQUIRED").as_deref() != Ok("1") =>
-            {
-                skipped += 1;
+            Err(BreathError::Build(error)) if may_be_skipped(&error) => {
+                tally.skipped += 1;
                 println!("{name:18} skipped: {error}");
             }
             Err(error) => {
-                failed += 1;
+                tally.failed += 1;
                 println!("{name:18} FAILED: {error}");
             }
         }
     }
-    println!("breathing: {passed} passed, {failed} failed, {skipped} skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    tally.finish("breathing")
 }
 
 fn print_breaths(name: &str, report: &BreathReport) {

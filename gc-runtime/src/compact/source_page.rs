@@ -153,13 +153,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let mut at = self.finish_first_object(first, target, forwarding);
         while at < target.len() {
             let layout = self.layout_or(&target[at..], || self.object_at(next - 1).1);
-            self.forward_slots(
-                layout,
-                0,
-                &target[at..],
-                #[inline(always)]
-                |value| forwarding.forward_value(value),
-            );
+            self.forward_by_table(layout, 0, &target[at..], forwarding);
             at += layout.words() as usize;
             for line in ahead.by_ref().take(LINES_AT_ONCE) {
                 words::prefetch(&line[0]);
@@ -182,7 +176,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let from = &self.transport.from_words()[start as usize..start as usize + tail];
         words::copy(from, target);
         let layout = self.layout_or(target, || self.layout_across(start));
-        self.forward_slots(layout, 0, target, |value| forwarding.forward_value(value));
+        self.forward_by_table(layout, 0, target, forwarding);
     }
 
     /// Copies live words from `first` on until `target` is full; the word after the last copied.
@@ -240,13 +234,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             return 0;
         }
         let done = first - start;
-        self.forward_slots(
-            layout,
-            done,
-            target,
-            #[inline(always)]
-            |value| forwarding.forward_value(value),
-        );
+        self.forward_by_table(layout, done, target, forwarding);
         (layout.words() - done) as usize
     }
 
@@ -328,6 +316,25 @@ impl<M: ObjectModel> MovingSpace<M> {
             }
             at += layout.words();
         }
+    }
+
+    /// Forwards the slots of one object as [`forward_slots`](Self::forward_slots) does, each by the
+    /// tables.
+    #[inline(always)]
+    fn forward_by_table(
+        &self,
+        layout: ObjectLayout,
+        done: u32,
+        words: &[AtomicU64],
+        forwarding: Forwarding<'_>,
+    ) {
+        self.forward_slots(
+            layout,
+            done,
+            words,
+            #[inline(always)]
+            |value| forwarding.forward_value(value),
+        );
     }
 
     /// Forwards the slots of one object whose word number `done` lies at `words[0]`.

@@ -26,11 +26,16 @@ pub(crate) const LINE_WORDS: usize = 8;
 pub(crate) fn copy(from: &[AtomicU64], to: &[AtomicU64]) {
     assert_eq!(from.len(), to.len(), "a copy needs two runs of the same length");
     if from.len() < SHORT_RUN_WORDS {
-        for (source, target) in from.iter().zip(to) {
-            target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        copy_words(from, to);
     } else {
         copy_long(from, to);
+    }
+}
+
+#[inline(always)]
+fn copy_words(from: &[AtomicU64], to: &[AtomicU64]) {
+    for (source, target) in from.iter().zip(to) {
+        target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -85,9 +90,7 @@ fn copy_line(from: &[AtomicU64; LINE_WORDS], to: &[AtomicU64; LINE_WORDS]) {
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn copy_line(from: &[AtomicU64; LINE_WORDS], to: &[AtomicU64; LINE_WORDS]) {
-    for (source, target) in from.iter().zip(to) {
-        target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
+    copy_words(from, to);
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -141,9 +144,7 @@ fn copy_long(from: &[AtomicU64], to: &[AtomicU64]) {
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn copy_long(from: &[AtomicU64], to: &[AtomicU64]) {
-    for (source, target) in from.iter().zip(to) {
-        target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
+    copy_words(from, to);
 }
 
 /// Fills a run of words with `value`.

@@ -40,13 +40,10 @@ impl Release {
         space: &MovingSpace<M>,
         reason: ReleaseReason,
     ) -> Given {
-        if reason != ReleaseReason::Unused
-            && let Some(mut uses) = self.uses()
-        {
-            uses.forget();
-        }
         if reason == ReleaseReason::Unused {
             self.chunks.answer();
+        } else if let Some(mut uses) = self.uses() {
+            uses.forget();
         }
         let mut given = Given::default();
         let mut position = self.pages;
