@@ -35,6 +35,8 @@ mod local;
 #[cfg(not(loom))]
 mod mutator;
 #[cfg(not(loom))]
+mod refill;
+#[cfg(not(loom))]
 mod root_access;
 #[cfg(not(loom))]
 mod object_access;

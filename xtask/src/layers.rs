@@ -66,6 +66,7 @@ const TABLE: &[Layers] = &[
                 "heap",
                 "builder",
                 "mutator",
+                "refill",
                 "root_access",
                 "object_access",
                 "record_access",
