@@ -23,7 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, alarm, fork};
 use support::group::Group;
-use support::{Finish, build, in_child, is_child, verify};
+use support::{Finish, build, in_a_process_of_its_own, verify};
 
 /// Objects of the table.
 const OBJECTS: u32 = 40_000;
@@ -153,11 +153,7 @@ impl Drop for Sharer {
     }
 }
 
-#[test]
-fn child_that_forks() {
-    if !is_child() {
-        return;
-    }
+fn forks() {
     for transport in Transport::ALL {
         let Some(mut scene) = Scene::new(transport) else { continue };
         let stop = std::sync::atomic::AtomicBool::new(false);
@@ -184,16 +180,7 @@ fn child_that_forks() {
     }
 }
 
-#[test]
-fn forks_in_the_middle_of_cycles_lose_nothing_and_shared_pages_are_counted() {
-    in_child("child_that_forks");
-}
-
-#[test]
-fn child_with_registered_buffers() {
-    if !is_child() {
-        return;
-    }
+fn registered_buffers() {
     for transport in Transport::ALL {
         let Some(mut scene) = Scene::new(transport) else { continue };
         let ring = match io_uring::IoUring::new(2) {
@@ -217,11 +204,6 @@ fn child_with_registered_buffers() {
     }
 }
 
-#[test]
-fn registered_buffers_in_the_heap_are_copied_away_from_and_counted() {
-    in_child("child_with_registered_buffers");
-}
-
 /// Puts `len` bytes at `base` into a pipe without copying: it refers to the pages themselves.
 fn splice(to: &impl AsFd, base: *mut libc::c_void, len: usize) {
     use std::os::fd::AsRawFd;
@@ -237,11 +219,7 @@ fn read_all(mut from: PipeReader) -> usize {
     bytes.len()
 }
 
-#[test]
-fn child_that_splices() {
-    if !is_child() {
-        return;
-    }
+fn spliced_pages() {
     for transport in Transport::ALL {
         let Some(mut scene) = Scene::new(transport) else { continue };
         let mut pipes = Vec::new();
@@ -259,11 +237,6 @@ fn child_that_splices() {
         scene.mutator.collect();
         verify(&mut scene.mutator);
     }
-}
-
-#[test]
-fn pages_in_a_pipe_hinder_no_cycle_and_change_nothing_in_the_heap() {
-    in_child("child_that_splices");
 }
 
 /// Lets the kernel merge equal pages while it lives.
@@ -371,11 +344,7 @@ fn mergeable_heap(transport: Transport) -> Option<Heap> {
 
 /// Asked for after the heap was built, merging takes hold of it. mremap takes such pages apart again
 /// (the pause is longer for it), so that they are not busy when they are moved.
-#[test]
-fn child_that_is_merged() {
-    if !is_child() {
-        return;
-    }
+fn merged_pages() {
     let Some(heap) = mergeable_heap(Transport::Move) else { return };
     let (mut mutator, table) = rows(&heap);
     let merging = match Merging::new() {
@@ -420,16 +389,7 @@ fn child_that_is_merged() {
     drop(merging);
 }
 
-#[test]
-fn merged_pages_survive_and_a_new_heap_keeps_out_of_merging() {
-    in_child("child_that_is_merged");
-}
-
-#[test]
-fn child_that_locks() {
-    if !is_child() {
-        return;
-    }
+fn locked_pages() {
     for transport in Transport::ALL {
         let Some(mut scene) = Scene::new(transport) else { continue };
         let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
@@ -445,20 +405,11 @@ fn child_that_locks() {
     }
 }
 
-#[test]
-fn locked_memory_is_copied_and_counted() {
-    in_child("child_that_locks");
-}
-
 /// Beside what the group has: page tables, for some transports a copy of what lives, and files that
 /// the kernel can take back.
 const ROOM: usize = 24 << 20;
 
-#[test]
-fn child_at_its_limit() {
-    if !is_child() {
-        return;
-    }
+fn a_limit_that_is_reached() {
     let group = match Group::new(1 << 30) {
         Ok(group) => group,
         Err(reason) => return println!("skipped: {reason}"),
@@ -516,7 +467,11 @@ fn child_at_its_limit() {
     group.leave().expect("back to where it came from");
 }
 
-#[test]
-fn a_limit_that_is_reached_while_the_heap_is_compacted_loses_nothing() {
-    in_child("child_at_its_limit");
+in_a_process_of_its_own! {
+    forks_in_the_middle_of_cycles_lose_nothing_and_shared_pages_are_counted, child_that_forks: forks();
+    registered_buffers_in_the_heap_are_copied_away_from_and_counted, child_with_registered_buffers: registered_buffers();
+    pages_in_a_pipe_hinder_no_cycle_and_change_nothing_in_the_heap, child_that_splices: spliced_pages();
+    merged_pages_survive_and_a_new_heap_keeps_out_of_merging, child_that_is_merged: merged_pages();
+    locked_memory_is_copied_and_counted, child_that_locks: locked_pages();
+    a_limit_that_is_reached_while_the_heap_is_compacted_loses_nothing, child_at_its_limit: a_limit_that_is_reached();
 }

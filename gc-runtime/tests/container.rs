@@ -5,7 +5,7 @@ mod support;
 
 use gc_runtime::{Container, FaultDelivery, Heap, HeapBuilder, OomCause, Record, Transport};
 use support::group::Group;
-use support::{build, check_counted_list, in_child, is_child};
+use support::{build, check_counted_list, in_a_process_of_its_own};
 
 const MIB: usize = 1 << 20;
 
@@ -38,11 +38,7 @@ fn fill_up(heap: &Heap) -> (usize, OomCause) {
     (usize::try_from(made).unwrap() * 256, error.cause)
 }
 
-#[test]
-fn child_in_a_small_group() {
-    if !is_child() {
-        return;
-    }
+fn small_group() {
     let group = match Group::new(LITTLE) {
         Ok(group) => group,
         Err(reason) => {
@@ -70,23 +66,14 @@ fn child_in_a_small_group() {
     }
 }
 
-#[test]
-fn a_heap_in_a_small_container_is_full_before_the_kernel_kills_it() {
-    in_child("child_in_a_small_group");
-}
-
-#[test]
-fn child_that_ignores_its_group() {
-    if !is_child() {
-        return;
-    }
+fn ignored_group() {
     let Ok(group) = Group::new(LITTLE) else { return };
     group.join().expect("root may move its own process");
     let heap = large_heap().container(Container::Ignore).build().unwrap();
     assert_eq!(heap.limit_bytes(), 1024 * MIB);
 }
 
-#[test]
-fn a_heap_that_ignores_its_container_has_the_limit_that_was_asked_for() {
-    in_child("child_that_ignores_its_group");
+in_a_process_of_its_own! {
+    a_heap_in_a_small_container_is_full_before_the_kernel_kills_it, child_in_a_small_group: small_group();
+    a_heap_that_ignores_its_container_has_the_limit_that_was_asked_for, child_that_ignores_its_group: ignored_group();
 }

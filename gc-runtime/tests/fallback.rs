@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gc_runtime::{Fork, Heap, HeapBuilder, Transport, TransportChoice, Zeal};
 use nix::unistd::{Uid, getuid, setgid, setuid};
 use support::{
-    Finish, Random, all_ways, build, check_counted_list, counted_list, digest, in_child, is_child,
-    on_every_transport, random_graph, verify,
+    Finish, Random, all_ways, build, check_counted_list, counted_list, digest,
+    in_a_process_of_its_own, on_every_transport, random_graph, verify,
 };
 use uffd_move::Support;
 
@@ -142,11 +142,7 @@ fn become_nobody() {
     }
 }
 
-#[test]
-fn child_without_rights() {
-    if !is_child() {
-        return;
-    }
+fn no_rights() {
     become_nobody();
     use_a_heap(Heap::builder().limit_bytes(32 << 20));
     for (transport, delivery) in all_ways() {
@@ -163,11 +159,6 @@ fn child_without_rights() {
             }
         }
     }
-}
-
-#[test]
-fn a_process_without_rights_has_a_heap_too() {
-    in_child("child_without_rights");
 }
 
 /// Makes userfaultfd(2) fail with EPERM in this process from now on, as containers do.
@@ -197,11 +188,7 @@ fn forbid_userfaultfd() {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-#[test]
-fn child_without_userfaultfd() {
-    if !is_child() {
-        return;
-    }
+fn no_userfaultfd() {
     // The device could be opened by root.
     become_nobody();
     forbid_userfaultfd();
@@ -219,15 +206,15 @@ fn child_without_userfaultfd() {
 }
 
 #[test]
-fn where_userfaultfd_is_forbidden_the_world_stops_and_the_reason_is_told() {
-    in_child("child_without_userfaultfd");
-}
-
-#[test]
 fn a_heap_of_each_way_is_what_was_asked_for() {
     for (transport, delivery) in all_ways() {
         if let Some(heap) = build(Heap::builder(), transport, delivery) {
             assert_eq!(heap.transport(), transport);
         }
     }
+}
+
+in_a_process_of_its_own! {
+    a_process_without_rights_has_a_heap_too, child_without_rights: no_rights();
+    where_userfaultfd_is_forbidden_the_world_stops_and_the_reason_is_told, child_without_userfaultfd: no_userfaultfd();
 }

@@ -18,7 +18,7 @@ use gc_runtime::{
     Record, Release, ReleaseBy, ReleaseReason, RootIndex, Transport,
 };
 use support::group::Group;
-use support::{Finish, build, check_counted_list, counted_list, in_child, is_child, verify};
+use support::{Finish, build, check_counted_list, counted_list, in_a_process_of_its_own, verify};
 
 const MIB: usize = 1 << 20;
 const CHUNK: usize = 2 * MIB;
@@ -127,23 +127,6 @@ fn exhaled(heap: &Heap) -> (Mutator, RootIndex, u64, u64) {
 /// What a heap may have in memory when nothing free is left: whole chunks.
 fn at_most(heap: &Heap) -> usize {
     heap.used_bytes().next_multiple_of(CHUNK)
-}
-
-/// Runs each of `children`, tests of this file, in a process of its own.
-macro_rules! in_a_process_of_its_own {
-    ($($name:ident, $child:ident: $body:expr;)*) => {$(
-        #[test]
-        fn $child() {
-            if is_child() {
-                $body
-            }
-        }
-
-        #[test]
-        fn $name() {
-            in_child(stringify!($child));
-        }
-    )*};
 }
 
 in_a_process_of_its_own! {
@@ -355,11 +338,7 @@ fn thrash(path: &Path, done: &AtomicBool) {
     }
 }
 
-#[test]
-fn child_under_pressure() {
-    if !is_child() {
-        return;
-    }
+fn pressure() {
     let (group, before) = match (Group::new(1 << 30), stalled_us()) {
         (Ok(group), Some(before)) => (group, before),
         (Err(reason), _) => return println!("skipped: {reason}"),
@@ -410,17 +389,8 @@ fn child_under_pressure() {
     verify(&mut mutator);
 }
 
-#[test]
-fn memory_pressure_gives_back_what_is_free() {
-    in_child("child_under_pressure");
-}
-
 /// Cycles that breathe within the time that memory is kept do not fault it in again.
-#[test]
-fn child_breath() {
-    if !is_child() {
-        return;
-    }
+fn breath() {
     let Some(heap) = heap_of(Transport::Move, builder()) else { return };
     let mut mutator = heap.attach().unwrap();
     let (_, _) = list(&mut mutator, 8);
@@ -436,7 +406,7 @@ fn child_breath() {
     assert!(each[2..].iter().all(|&faults| faults < 6000), "faults in each cycle: {each:?}");
 }
 
-#[test]
-fn a_heap_that_breathes_does_not_fault_its_memory_in_again() {
-    in_child("child_breath");
+in_a_process_of_its_own! {
+    memory_pressure_gives_back_what_is_free, child_under_pressure: pressure();
+    a_heap_that_breathes_does_not_fault_its_memory_in_again, child_breath: breath();
 }

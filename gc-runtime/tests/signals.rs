@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use support::{
-    Finish, all_ways, build, check_counted_list, counted_list, digest, in_child, is_child,
+    Finish, all_ways, build, check_counted_list, counted_list, digest, in_a_process_of_its_own,
 };
 
 /// The embedder's own memory, which its own handler repairs.
@@ -83,11 +83,7 @@ fn own_faults_are_repaired() {
     assert_eq!(REPAIRS.load(Ordering::SeqCst), before + 2, "SIGBUS did not arrive");
 }
 
-#[test]
-fn child_with_handlers_of_its_own() {
-    if !is_child() {
-        return;
-    }
+fn handlers_of_its_own() {
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
     handle(Signal::SIGSEGV, SigHandler::SigAction(repair), flags);
     handle(Signal::SIGBUS, SigHandler::SigAction(repair), flags);
@@ -95,7 +91,7 @@ fn child_with_handlers_of_its_own() {
     for (transport, delivery) in all_ways() {
         let builder = Heap::builder().limit_bytes(32 << 20).zeal(Zeal::full());
         let Some(heap) = build(builder, transport, delivery) else { continue };
-        let mut mutator = heap.attach().unwrap();
+        let mut mutator = heap.attach().expect("room for a mutator");
         let garbage = counted_list(&mut mutator, 3000, 30);
         let list = counted_list(&mut mutator, 10_000, 30);
         mutator.set_root(garbage, None);
@@ -108,11 +104,6 @@ fn child_with_handlers_of_its_own() {
         drop(heap);
         own_faults_are_repaired();
     }
-}
-
-#[test]
-fn handlers_that_were_there_before_the_heap_still_get_their_own_faults() {
-    in_child("child_with_handlers_of_its_own");
 }
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
@@ -174,11 +165,7 @@ fn storm(transport: Transport, delivery: FaultDelivery) {
     assert_eq!(digest(&mut mutator), before);
 }
 
-#[test]
-fn child_in_a_storm_of_signals() {
-    if !is_child() {
-        return;
-    }
+fn storm_of_signals() {
     for flags in [SaFlags::SA_RESTART, SaFlags::empty()] {
         handle(Signal::SIGUSR1, SigHandler::Handler(tick), flags);
         handle(Signal::SIGPROF, SigHandler::Handler(tick), flags);
@@ -192,7 +179,7 @@ fn child_in_a_storm_of_signals() {
     }
 }
 
-#[test]
-fn a_storm_of_signals_during_compaction_disturbs_nothing() {
-    in_child("child_in_a_storm_of_signals");
+in_a_process_of_its_own! {
+    handlers_that_were_there_before_the_heap_still_get_their_own_faults, child_with_handlers_of_its_own: handlers_of_its_own();
+    a_storm_of_signals_during_compaction_disturbs_nothing, child_in_a_storm_of_signals: storm_of_signals();
 }

@@ -1,5 +1,11 @@
 //! What the integration tests share: heaps on every transport, and random graphs.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers below small bounds")]
 
 pub mod group;
@@ -219,3 +225,22 @@ pub fn in_child(test: &str) {
     assert!(child.status.success(), "{test}: {}\n{stdout}\n{stderr}", child.status);
     assert!(stdout.contains("1 passed"), "{test} did not run:\n{stdout}");
 }
+
+/// Tests that run in a process of their own each: its name, that of the test that the child runs, and
+/// what it does there.
+macro_rules! in_a_process_of_its_own {
+    ($($name:ident, $child:ident: $body:expr;)*) => {$(
+        #[test]
+        fn $child() {
+            if $crate::support::is_child() {
+                $body
+            }
+        }
+
+        #[test]
+        fn $name() {
+            $crate::support::in_child(stringify!($child));
+        }
+    )*};
+}
+pub(crate) use in_a_process_of_its_own;
