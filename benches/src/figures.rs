@@ -27,8 +27,7 @@ pub fn html(report: &Report) -> Result<String, BenchError> {
             }
             Ok(())
         };
-    let gaps = Peer::ALL.map(|peer| (peer.name().to_owned(), gap_against_heap(samples, peer)));
-    add("Longest gap against live heap", "live MiB", "ms", Axes::Logarithmic, gaps.into())?;
+    add(GAP_TITLE, GAP_X, GAP_Y, Axes::Logarithmic, gaps(samples))?;
     let pauses = ["flip", "remark"].map(|kind| {
         (format!("{kind} pause, median"), pause_against_heap(samples, &format!(": {kind} pause")))
     });
@@ -52,6 +51,24 @@ pub fn html(report: &Report) -> Result<String, BenchError> {
     let head = [report.machine.line(), report.kernel.clone(), report.commit.clone()];
     let claims: Vec<String> = report.claims.iter().map(crate::claim::Claim::line).collect();
     Ok(page(&head, &sections, &claims))
+}
+
+const GAP_TITLE: &str = "Longest gap against live heap";
+const GAP_X: &str = "live MiB";
+const GAP_Y: &str = "longest gap of the program, ms";
+
+/// The first plot of the report alone, as an SVG file; nothing if the run has no samples for it.
+///
+/// # Errors
+///
+/// As for [`html`].
+pub fn gap_figure(report: &Report) -> Result<Option<String>, BenchError> {
+    let lines = gaps(&report.samples).into_iter().filter(|(_, points)| !points.is_empty());
+    plot(GAP_X, GAP_Y, Axes::Logarithmic, &lines.collect::<Vec<_>>())
+}
+
+fn gaps(samples: &[Asked]) -> Vec<Line> {
+    Peer::ALL.map(|peer| (peer.name().to_owned(), gap_against_heap(samples, peer))).into()
 }
 
 fn of<'a>(samples: &'a [Asked], question: &'a str) -> impl Iterator<Item = &'a Asked> {

@@ -9,14 +9,14 @@ use benches::error::chain;
 use benches::questions::{self, Question, Scale, Settings};
 use benches::report::{Answer, Report, ReportFile};
 use benches::trees;
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 
 /// Exit status for arguments that make no sense, as clap's own.
 const NOT_UNDERSTOOD: u8 = 2;
 
 /// One benchmark per question. Exit status: 0 all claims hold, 1 one falls short, 2 bad arguments.
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(name = "bench", group(ArgGroup::new("drawn").args(["report", "figure"]).multiple(true)))]
 struct Arguments {
     /// Questions to ask; without a name, all of them
     names: Vec<String>,
@@ -26,8 +26,11 @@ struct Arguments {
     /// Draw the run, as one HTML file that needs no network
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Measure nothing: take these runs, kept with --json, for --report
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "report", conflicts_with = "names")]
+    /// Draw the longest gap against the live heap alone, as `scaling` measured it
+    #[arg(long, value_name = "FILE.svg")]
+    figure: Option<PathBuf>,
+    /// Measure nothing: take these runs, kept with --json, for --report or --figure
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "drawn", conflicts_with = "names")]
     from: Vec<PathBuf>,
     /// Turns for each side
     #[arg(long, value_name = "N")]
@@ -65,7 +68,8 @@ fn main() -> ExitCode {
     };
     let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
     let files = create(&arguments.json)
-        .and_then(|json| Ok(Files { json, html: create(&arguments.report)? }));
+        .and_then(|json| Ok((json, create(&arguments.report)?)))
+        .and_then(|(json, html)| Ok(Files { json, html, svg: create(&arguments.figure)? }));
     let files = match files {
         Ok(files) => files,
         Err(error) => {
@@ -139,6 +143,7 @@ fn ask(chosen: &[Question], settings: &Settings, files: Files) -> Result<Report,
 struct Files {
     json: Option<ReportFile>,
     html: Option<ReportFile>,
+    svg: Option<ReportFile>,
 }
 
 impl Files {
@@ -148,6 +153,10 @@ impl Files {
         }
         if let Some(html) = self.html {
             html.finish_text(&benches::figures::html(&report)?)?;
+        }
+        if let Some(svg) = self.svg {
+            let figure = benches::figures::gap_figure(&report)?;
+            svg.finish_text(&figure.ok_or("the run has no gaps to draw: ask `scaling`")?)?;
         }
         Ok(report)
     }
