@@ -1,7 +1,9 @@
 //! Building a heap: its options, and what is put together from them.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -220,13 +222,9 @@ impl<M: ObjectModel> HeapBuilder<M> {
             owner: std::process::id(),
         });
         let policy = Policy::new(&options, soft);
-        let collector = Collector::new(Arc::clone(&core), workers(kind, &options)?, policy);
+        let collector = Collector::new(Arc::clone(&core), policy);
         collector.look_at_container();
-        let thread = std::thread::Builder::new()
-            .name("gc-collector".to_owned())
-            .spawn(move || collector.run())
-            .map_err(system("starting the collector"))?;
-        let collector = Mutex::new(Some(thread));
+        let collector = Mutex::new(Some(start(collector, workers(kind, &options)?)));
         let ending = Arc::<Ending>::default();
         let mut owner = Owner {
             collector,
@@ -316,9 +314,21 @@ fn max_bytes(page_bytes: usize) -> usize {
 fn workers(kind: Transport, options: &Options) -> Result<ThreadPool, BuildError> {
     ThreadPoolBuilder::new()
         .num_threads(if kind == Transport::Stw { 1 } else { options.collector_threads })
-        .thread_name(|number| format!("gc-worker-{number}"))
+        .thread_name(|number| format!("gc-collector-{number}"))
         .build()
         .map_err(|error| system("starting collector threads")(io::Error::other(error)))
+}
+
+/// Runs the collector on one of `workers`, so that it hands nothing over to do its own part. What
+/// is returned ends when the collector has.
+fn start<M: ObjectModel>(collector: Collector<M>, workers: ThreadPool) -> Receiver<Infallible> {
+    let (running, ended) = channel();
+    // A pool that is dropped stays until what was spawned in it has ended.
+    workers.spawn(move || {
+        collector.run();
+        drop(running);
+    });
+    ended
 }
 
 /// How faults reach the heap, for as long as it lives.

@@ -19,8 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use rayon::ThreadPool;
-
 pub(crate) use policy::Policy;
 
 use crate::core::{ControlState, HeapCore};
@@ -31,11 +29,11 @@ use crate::space::moving_space::{Naming, Tables};
 use crate::stats::{CycleStats, ns};
 use crate::verify::{Check, CheckResult};
 
-/// The thread that runs cycles when they are asked for.
+/// Runs cycles when they are asked for, on one of the collector threads: the others join it for
+/// marking, summary and compaction.
 #[derive(Debug)]
 pub(crate) struct Collector<M> {
     core: Arc<HeapCore<M>>,
-    pool: ThreadPool,
     policy: Policy,
 }
 
@@ -50,8 +48,8 @@ enum Job {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    pub(crate) fn new(core: Arc<HeapCore<M>>, pool: ThreadPool, policy: Policy) -> Self {
-        Self { core, pool, policy }
+    pub(crate) fn new(core: Arc<HeapCore<M>>, policy: Policy) -> Self {
+        Self { core, policy }
     }
 
     /// Runs until the heap is dropped.

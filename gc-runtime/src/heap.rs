@@ -1,7 +1,9 @@
 //! The heap: joining it, looking at it.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -59,7 +61,8 @@ impl<M: ObjectModel> fmt::Debug for Heap<M> {
 
 /// What ends with the heap, in this order.
 pub(crate) struct Owner<M: ObjectModel> {
-    pub(crate) collector: Mutex<Option<JoinHandle<()>>>,
+    /// Says nothing, and ends with the collector.
+    pub(crate) collector: Mutex<Option<Receiver<Infallible>>>,
     /// The thread that gives memory back.
     pub(crate) drainer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) ending: Arc<Ending>,
@@ -81,14 +84,18 @@ impl<M: ObjectModel> Drop for Owner<M> {
         }
         self.core.control.update(|state| state.shutdown = true);
         self.core.release.end(&self.ending);
-        for thread in [&self.collector, &self.drainer] {
-            let thread = thread.lock().ok().and_then(|mut thread| thread.take());
-            if let Some(thread) = thread {
-                // A panic there has been reported where it happened.
-                let _ = thread.join();
-            }
+        if let Some(ended) = taken(&self.collector) {
+            let Err(RecvError) = ended.recv();
+        }
+        if let Some(thread) = taken(&self.drainer) {
+            // A panic there has been reported where it happened.
+            let _ = thread.join();
         }
     }
+}
+
+fn taken<T>(cell: &Mutex<Option<T>>) -> Option<T> {
+    cell.lock().ok()?.take()
 }
 
 impl Heap<Records> {

@@ -15,7 +15,7 @@ const REQUIRED: &str = "UFFD_MOVE_REQUIRED";
 const STRESS_SECONDS: &str = "60";
 
 /// The length of the run of a heap that grows and shrinks, shared by four ways.
-const BREATHE_SECONDS: &str = "48";
+const BREATHE_SECONDS: &str = "180";
 
 /// Packages whose unit tests run under Miri: what stands above the system call layer.
 const MIRI_PACKAGES: &[&str] = &["uffd-move"];

@@ -61,7 +61,7 @@ impl<M: ObjectModel> Collector<M> {
                 word
             });
             if space.transport.compaction() == Compaction::Concurrent {
-                self.pool.broadcast(|_| {
+                rayon::broadcast(|_| {
                     let began = cpu_time();
                     space.compact_bands();
                     cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);

@@ -57,7 +57,7 @@ impl<M: ObjectModel> Collector<M> {
 
     fn trace(&self) {
         let core = &*self.core;
-        trace(&core.space, &core.references.discovered, &core.logged, &self.pool);
+        trace(&core.space, &core.references.discovered, &core.logged);
     }
 
     /// Clears weak references to what is dead, and brings back what has a finaliser.
@@ -136,10 +136,8 @@ impl<M: ObjectModel> Collector<M> {
         let may_move = fixed.is_some();
         let fixed = fixed.unwrap_or_default();
         let (summary, summary_ns) = self.phase(cycle.number, Phase::Summary, || {
-            self.pool.install(|| {
-                let (live, straddles) = (&space.live, &space.straddles);
-                space.offsets.summarise(space.geometry, live, straddles, &fixed, black, packing)
-            })
+            let (live, straddles) = (&space.live, &space.straddles);
+            space.offsets.summarise(space.geometry, live, straddles, &fixed, black, packing)
         });
         cycle.live_bytes = summary.live_words * WORD_BYTES as u64;
         cycle.summary_ns = summary_ns;

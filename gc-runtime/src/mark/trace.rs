@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use rayon::ThreadPool;
-
 use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
@@ -26,10 +24,9 @@ pub(crate) fn trace<M: ObjectModel>(
     space: &MovingSpace<M>,
     discovered: &Discovered,
     logged: &LoggedReferences,
-    pool: &ThreadPool,
 ) {
     if discovered.ephemerons.is_empty() {
-        trace_round::<M, false>(space, discovered, logged, pool);
+        trace_round::<M, false>(space, discovered, logged);
         if discovered.ephemerons.is_empty() {
             return;
         }
@@ -38,7 +35,7 @@ pub(crate) fn trace<M: ObjectModel>(
         let values = discovered.ephemerons.settle(&space.live).into_iter();
         logged.push(values.map(|slot| words[slot as usize].load(Ordering::Relaxed)).collect());
     }
-    trace_round::<M, true>(space, discovered, logged, pool);
+    trace_round::<M, true>(space, discovered, logged);
 }
 
 /// One round on all threads; with `KEYS`, objects are looked up among the keys of ephemerons as
@@ -47,13 +44,12 @@ fn trace_round<M: ObjectModel, const KEYS: bool>(
     space: &MovingSpace<M>,
     discovered: &Discovered,
     logged: &LoggedReferences,
-    pool: &ThreadPool,
 ) {
-    let threads = pool.current_num_threads();
+    let threads = rayon::current_num_threads();
     let writers = if threads == 1 { Writers::One } else { Writers::Many };
     let (sharing, workers) = Sharing::new(threads);
     let workers = Mutex::new(workers);
-    pool.broadcast(|_| {
+    rayon::broadcast(|_| {
         let worker = workers.lock().expect("no panic while taking a deque").pop();
         let worker = worker.expect("a deque for each thread");
         let mut tracer = Tracer::<M, KEYS> {
