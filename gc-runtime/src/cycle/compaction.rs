@@ -196,6 +196,7 @@ impl<M: ObjectModel> Collector<M> {
         let lately = release.lately();
         let mut deposited = 0;
         loop {
+            space.allocation.give_way();
             let mut cursor = space.allocation.lock();
             let page = cursor.top.max(cursor.resident);
             let want = cursor.kept(lately).saturating_sub(page).min(DEPOSIT_PAGES);
