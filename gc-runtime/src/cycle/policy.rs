@@ -68,7 +68,7 @@ const UNKNOWN: Expected = Expected {
 const LEAST_SURVIVAL: f64 = 0.03;
 
 /// The share of a heap that no cycle has seen yet that is expected to be live.
-const FIRST_SURVIVAL: f64 = 0.75;
+const FIRST_SURVIVAL: f64 = 1.0;
 
 /// A summary is expected to take so many times what the last one took: there is nothing else to
 /// measure its progress by.
