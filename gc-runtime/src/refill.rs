@@ -93,7 +93,11 @@ impl<M: ObjectModel> Mutator<M> {
                 continue;
             }
             if cursor.rest() >= pages && !core.space.keeps_pace(&cursor, pages) {
+                let wants_cycle = cursor.wants_cycle();
                 drop(cursor);
+                if wants_cycle {
+                    core.control.suggest_cycle(CycleReason::Allocation);
+                }
                 let _ = ahead.get_or_insert_with(Instant::now);
                 self.keep_pace();
                 continue;

@@ -17,7 +17,6 @@ use crate::raw::give_back::Giving;
 use crate::raw::words;
 use crate::space::allocation::warm_pages;
 use crate::space::moving_space::FaultSample;
-use crate::space::pace::Work;
 use crate::stats::{CycleStats, ns};
 use crate::transport::Compaction;
 
@@ -71,7 +70,7 @@ impl<M: ObjectModel> Collector<M> {
             self.wait_for_roots();
         });
         cycle.compact_ns = compact_ns;
-        space.allocation.lock().begin_phase(Work::Leftovers, 1.0);
+        self.policy.pace_leftovers(&mut space.allocation.lock(), cycle);
 
         let (deposited, deposit_ns) =
             self.phase(number, Phase::Deposit, || self.deposit(LAST_PAGES));

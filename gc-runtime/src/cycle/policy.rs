@@ -46,6 +46,8 @@ struct Expected {
     mark: Duration,
     summary: Duration,
     compact: Duration,
+    /// Deposit and finish.
+    leftovers: Duration,
     /// Pages found live; `None` before the first cycle.
     live: Option<u32>,
     /// The share of what was allocated between two markings that the second found live.
@@ -59,6 +61,7 @@ const UNKNOWN: Expected = Expected {
     mark: Duration::from_millis(4),
     summary: Duration::from_millis(1),
     compact: Duration::from_millis(5),
+    leftovers: Duration::from_millis(1),
     live: None,
     survival: 0.0,
     allocated: 0,
@@ -119,6 +122,14 @@ impl Policy {
         cursor.begin_phase(Work::Pages(cursor.top), share(compact, mark + summary));
     }
 
+    /// Every page is in place: what is left has to last until the next flip.
+    pub(crate) fn pace_leftovers(&self, cursor: &mut Cursor, cycle: &CycleStats) {
+        let leftovers = self.expected.leftovers;
+        let mark = Duration::from_nanos(cycle.mark_ns);
+        let summary = Duration::from_nanos(cycle.summary_ns) * SUMMARY_MARGIN;
+        cursor.begin_phase(Work::Leftovers(Instant::now(), leftovers + mark + summary), 1.0);
+    }
+
     /// A cycle has ended that found `live` pages live.
     fn expect_the_same(&mut self, cycle: &CycleStats, live: u32, cursor: &Cursor) {
         let allocated = cursor.allocated_until_marking;
@@ -132,6 +143,7 @@ impl Policy {
                 true => Duration::from_nanos(cycle.compact_ns),
                 false => self.expected.compact,
             },
+            leftovers: Duration::from_nanos(cycle.deposit_ns + cycle.finish_ns),
             live: Some(live),
             survival: (f64::from(grown) / f64::from(between)).min(1.0),
             allocated,
@@ -155,7 +167,6 @@ impl<M: ObjectModel> Collector<M> {
         let pages = |bytes: u64| u32::try_from(bytes / page_bytes as u64).unwrap_or(u32::MAX);
         let policy = &mut self.policy;
         let mut cursor = core.space.allocation.lock();
-        cursor.end_phases();
         policy.expect_the_same(cycle, pages(cycle.live_bytes), &cursor);
         let now = Instant::now();
         policy.pacer.learn(Measured {
@@ -171,6 +182,12 @@ impl<M: ObjectModel> Collector<M> {
         let aim = policy.pacer.aim(policy.growth, bounds);
         let before = (cursor.limit, cursor.target);
         cursor.aim(aim.target, aim.headroom);
+        match cursor.wants_cycle() {
+            // The next one begins with the next buffer, and has to find some memory.
+            true if cycle.flip_pause_ns > 0 => {}
+            true => policy.pace_leftovers(&mut cursor, cycle),
+            false => cursor.end_phases(),
+        }
         let after = (cursor.limit, cursor.target);
         if cycle.flip_pause_ns == 0 {
             // Nothing moved.

@@ -189,7 +189,7 @@ impl Cursor {
 
     /// Whether the heap has been set aside in the cycle that is running.
     pub(crate) fn has_flipped(&self) -> bool {
-        self.pace.is_some_and(|pace| matches!(pace.work(), Work::Pages(_) | Work::Leftovers))
+        self.pace.is_some_and(|pace| matches!(pace.work(), Work::Pages(_) | Work::Leftovers(..)))
     }
 
     /// What mutators have to keep pace with.
@@ -231,12 +231,14 @@ impl Cursor {
         }
         self.asked = pages;
         self.set_trigger();
+        self.drop_pace();
     }
 
     /// The container leaves so many pages.
     pub(crate) fn set_cap(&mut self, pages: u32) {
         self.cap = pages;
         self.set_trigger();
+        self.drop_pace();
     }
 
     /// After a cycle: the heap should stay below `target`, with `headroom` pages left at the start of
@@ -256,6 +258,15 @@ impl Cursor {
         let earliest = self.used + free / 4;
         self.trigger =
             self.target.saturating_sub(self.headroom).clamp(earliest, latest.max(earliest));
+    }
+
+    /// After the limit has changed: there may be no need of a cycle any more that a finished one has
+    /// kept its pace for.
+    fn drop_pace(&mut self) {
+        let is_left_over = |pace: &Pace| matches!(pace.work(), Work::Leftovers(..));
+        if !self.wants_cycle() && self.pace.as_ref().is_some_and(is_left_over) {
+            self.end_phases();
+        }
     }
 }
 
@@ -340,6 +351,17 @@ mod tests {
         cursor.set_limit(2000);
         assert_eq!((cursor.limit, cursor.target, cursor.rest()), (2000, 2000, 1600));
         assert!(!cursor.wants_cycle());
+    }
+
+    #[test]
+    fn nobody_is_held_back_for_a_cycle_that_a_higher_limit_makes_needless() {
+        let mut cursor = Cursor { top: 990, ..Cursor::new(1000, 1000) };
+        let hour = Duration::from_secs(3600);
+        cursor.begin_phase(Work::Leftovers(Instant::now(), hour), 1.0);
+        cursor.set_limit(1001);
+        assert!(cursor.wants_cycle() && cursor.pace().is_some());
+        cursor.set_limit(4000);
+        assert!(!cursor.wants_cycle() && cursor.pace().is_none());
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let done = match pace.work() {
             Work::Words(_) => self.words_marked.load(Ordering::Relaxed),
             Work::Pages(_) => self.next_band.load(Ordering::Relaxed),
-            Work::Time(..) | Work::Leftovers => 0,
+            Work::Time(..) | Work::Leftovers(..) => 0,
         };
         cursor.top.saturating_add(pages) <= pace.end(done)
     }

@@ -21,8 +21,9 @@ pub(crate) enum Work {
     Time(Instant, Duration),
     /// So many pages are to be put in place.
     Pages(u32),
-    /// All of them are, and the rest takes little time.
-    Leftovers,
+    /// All of them are; what is left, and the next cycle until its flip, is expected to take so
+    /// long, from then on.
+    Leftovers(Instant, Duration),
 }
 
 /// A phase and the pages that may be taken while it runs.
@@ -48,10 +49,9 @@ impl Pace {
     pub(crate) fn end(&self, done: u32) -> u32 {
         let done = match self.work {
             Work::Words(all) | Work::Pages(all) => f64::from(done) / f64::from(all.max(1)),
-            Work::Time(began, all) => {
+            Work::Time(began, all) | Work::Leftovers(began, all) => {
                 began.elapsed().as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
             }
-            Work::Leftovers => return self.begin.saturating_add(self.pages),
         };
         #[expect(
             clippy::cast_possible_truncation,
@@ -95,5 +95,12 @@ mod tests {
         let now = Instant::now();
         std::thread::sleep(Duration::from_micros(1));
         assert!(Pace::new(Work::Time(now, Duration::ZERO), 0, 1600).end(0) >= 1400);
+    }
+
+    #[test]
+    fn what_is_left_after_compaction_is_not_handed_out_at_once() {
+        let hour = Duration::from_secs(3600);
+        let end = Pace::new(Work::Leftovers(Instant::now(), hour), 500, 1600).end(0);
+        assert!((600..=610).contains(&end), "{end}");
     }
 }
