@@ -131,7 +131,7 @@ impl<M: ObjectModel> Collector<M> {
             _ if cycle.mutators_running > 0 => Packing::LongIslands,
             _ => Packing::Islands,
         };
-        self.policy.pace_summary(&mut space.allocation.lock());
+        self.policy.pace_summary(&mut space.allocation.lock(), cycle);
         let fixed = self.core.fixed.plan(space);
         let may_move = fixed.is_some();
         let fixed = fixed.unwrap_or_default();

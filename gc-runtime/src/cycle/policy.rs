@@ -73,6 +73,9 @@ const LEAST_SURVIVAL: f64 = 0.03;
 /// The share of a heap that no cycle has seen yet that is expected to be live.
 const FIRST_SURVIVAL: f64 = 1.0;
 
+/// The first summary is expected to take this part of the marking before it.
+const FIRST_SUMMARY: u32 = 16;
+
 /// A summary is expected to take so many times what the last one took: there is nothing else to
 /// measure its progress by.
 const SUMMARY_MARGIN: u32 = 2;
@@ -111,9 +114,12 @@ impl Policy {
     }
 
     /// The summary begins: all that is left may be used until the flip.
-    pub(crate) fn pace_summary(&self, cursor: &mut Cursor) {
-        let expected = self.expected.summary * SUMMARY_MARGIN;
-        cursor.begin_phase(Work::Time(Instant::now(), expected), 1.0);
+    pub(crate) fn pace_summary(&self, cursor: &mut Cursor, cycle: &CycleStats) {
+        let expected = match self.expected.live {
+            Some(_) => self.expected.summary,
+            None => Duration::from_nanos(cycle.mark_ns) / FIRST_SUMMARY,
+        };
+        cursor.begin_phase(Work::Time(Instant::now(), expected * SUMMARY_MARGIN), 1.0);
     }
 
     /// The heap has been set aside: some of what is left is for the next marking.
