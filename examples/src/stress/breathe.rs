@@ -26,6 +26,10 @@ const FULL_CYCLES: u32 = 6;
 const DECAY: Decay =
     Decay { cycles: 3, at_least: Duration::from_millis(300), at_most: Duration::from_millis(1000) };
 
+/// Nothing goes any more when nothing has gone in so many naps, or at the latest after so many.
+const QUIET_NAPS: u32 = 4;
+const MOST_NAPS: u32 = 40;
+
 /// From this breath on page tables must not grow any more.
 const SETTLED: usize = 3;
 
@@ -233,6 +237,25 @@ impl Lungs {
         self.mutator.blocking(|| std::thread::sleep(time));
     }
 
+    /// What was used while it was full is kept for a while, and then goes by itself: waits until no
+    /// more goes. By naps and not by the clock, for the process may be stopped meanwhile.
+    fn exhale(&mut self) -> Result<Footprint, BreathError> {
+        self.wait(DECAY.at_most);
+        let mut last = Footprint::now()?;
+        let mut quiet = 0;
+        for _ in 0..MOST_NAPS {
+            self.wait(DECAY.at_least);
+            let now = Footprint::now()?;
+            let goes = now.resident < last.resident || now.tables < last.tables;
+            quiet = if goes { 0 } else { quiet + 1 };
+            last = now;
+            if quiet == QUIET_NAPS {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
     fn breathe(&mut self, number: usize, breath: Duration) -> Result<Breath, BreathError> {
         let began = Instant::now();
         self.fill()?;
@@ -256,10 +279,8 @@ impl Lungs {
             self.mutator.collect();
         }
         self.check(number)?;
-        // What was used while it was full is kept for a while, and then goes by itself.
-        self.wait(DECAY.at_most + DECAY.at_least);
+        let small = self.exhale()?;
         self.wait(breath.saturating_sub(began.elapsed()));
-        let small = Footprint::now()?;
         self.check(number)?;
         Ok(Breath { full, small, full_cycles: cycles, full_faults: faults })
     }
