@@ -192,9 +192,13 @@ impl<M: ObjectModel> Mutator<M> {
         u32::from(core.control.lock().finished >= ticket)
     }
 
-    /// Waits a little for the collector, which this thread has got ahead of.
+    /// Waits a little for the collector, which this thread has got ahead of, or does some of its
+    /// work if pages are being put in place.
     fn keep_pace(&self) {
         let core = self.shared();
+        if core.space.help() > 0 {
+            return;
+        }
         self.core.enter_safe(&core.safepoints);
         futex::nap(PACE_WAIT);
         core.leave_safe(&self.core);

@@ -43,6 +43,7 @@ pub(crate) struct Counters {
     pub(crate) pages_recycled: Count,
     pub(crate) pages_allocated: Count,
     pub(crate) pages_warmed: Count,
+    pub(crate) pages_helped: Count,
     pub(crate) pages_released: Count,
     pub(crate) ioctls: Count,
     pub(crate) madvise_calls: Count,
@@ -119,6 +120,8 @@ pub struct CycleStats {
     pub pages_allocated: u64,
     /// Pages added to the warm pool before the flip.
     pub pages_warmed: u64,
+    /// Pages that mutators built which would have had to wait for the collector.
+    pub pages_helped: u64,
     /// Pages given back to the kernel while the cycle ran.
     pub pages_released: u64,
     /// System calls that put pages in place.
@@ -195,6 +198,8 @@ pub struct HeapStats {
     pub pages_allocated: u64,
     /// Pages added to the warm pool.
     pub pages_warmed: u64,
+    /// Pages that mutators built which would have had to wait for the collector.
+    pub pages_helped: u64,
     /// Pages given back to the kernel, in cycles and between them.
     pub pages_released: u64,
     /// Those among them that were given back between cycles: not used for a while, on request, or
@@ -272,6 +277,7 @@ impl HeapStats {
             pages_recycled: 0,
             pages_allocated: 0,
             pages_warmed: 0,
+            pages_helped: 0,
             pages_released: 0,
             pages_released_between: 0,
             pages_kept_back: 0,
@@ -334,6 +340,7 @@ impl HeapStats {
         cycle.pages_recycled = counters.pages_recycled.take();
         cycle.pages_allocated = counters.pages_allocated.take();
         cycle.pages_warmed = counters.pages_warmed.take();
+        cycle.pages_helped = counters.pages_helped.take();
         cycle.pages_released = counters.pages_released.take();
         cycle.ioctls = counters.ioctls.take();
         cycle.madvise_calls = counters.madvise_calls.take();
@@ -365,6 +372,7 @@ impl HeapStats {
         self.pages_recycled += cycle.pages_recycled;
         self.pages_allocated += cycle.pages_allocated;
         self.pages_warmed += cycle.pages_warmed;
+        self.pages_helped += cycle.pages_helped;
         self.pages_released += cycle.pages_released;
         self.ioctls += cycle.ioctls;
         self.madvise_calls += cycle.madvise_calls;

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gc_runtime::{
-    CycleReason, Event, Growth, Heap, LimitError, Mutator, OomCause, Record, RootIndex, Zeal,
+    CycleReason, Event, Growth, Heap, LimitError, Mutator, OomCause, Record, RootIndex, Transport,
+    Zeal,
 };
 use support::{
-    Finish, Random, check_counted_list, counted_list, digest, on_every_transport, verify,
+    Finish, Random, check_counted_list, counted_list, digest, in_all_ways, on_every_transport,
+    verify,
 };
 
 const MIB: usize = 1 << 20;
@@ -255,6 +257,28 @@ fn a_mutator_that_is_ahead_of_the_collector_is_held_back_and_counted() {
             let sum: u64 = stats.cycle_log.iter().map(|cycle| cycle.held_back_ns).sum();
             assert_eq!(stats.held_back_ns, sum);
             check_counted_list(&mutator, mutator.root(root), len);
+        },
+    );
+}
+
+#[test]
+fn a_mutator_that_is_ahead_of_the_collector_builds_pages_for_it() {
+    in_all_ways(
+        || Heap::builder().limit_bytes(32 * MIB),
+        |heap| {
+            if heap.transport() == Transport::Stw {
+                // Pages are built in a pause, when nobody is ahead.
+                return;
+            }
+            let mut mutator = heap.attach().unwrap();
+            let (root, len) = list(&mut mutator, 20 * MIB);
+            let end = Instant::now() + FOR_EVER;
+            while heap.stats().pages_helped == 0 {
+                assert!(Instant::now() < end, "{:?}", heap.stats().cycle_log.last());
+                garbage(&mut mutator, 4 * MIB);
+            }
+            check_counted_list(&mutator, mutator.root(root), len);
+            verify(&mut mutator);
         },
     );
 }

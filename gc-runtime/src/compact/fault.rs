@@ -5,6 +5,7 @@
 //! takes microseconds.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::addr::PageIndex;
@@ -60,24 +61,47 @@ impl<M: ObjectModel> MovingSpace<M> {
                         self.states.settle(claim);
                     }
                 }
-                PageState::Unprocessed => self.build_cluster(plan, page),
+                PageState::Unprocessed => {
+                    let size = self.transport.fault_cluster();
+                    let start = page.0 / size * size;
+                    let cluster = start..plan.post().min(start + size);
+                    self.build_cluster(plan, cluster, Some(page));
+                }
             }
         }
     }
 
-    /// Builds the unprocessed pages of the cluster that `page` is in, and installs them together.
+    /// A cluster's worth of the collector's work, by a mutator that would have to wait for it: from
+    /// the end, where the collector comes last. What there is no staging page for is left to it.
+    /// How many pages were built.
+    pub(crate) fn help(&self) -> u32 {
+        let Some(_pass) = self.gate.enter() else { return 0 };
+        let plan = self.plan.get();
+        let size = self.transport.fault_cluster();
+        let next = self.next_band.load(Ordering::Relaxed);
+        let ahead = |end: u32| end.checked_sub(size).filter(|&start| start >= next);
+        let Ok(end) = self.help_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, ahead)
+        else {
+            return 0;
+        };
+        let built = self.build_cluster(plan, end - size..plan.post().min(end), None);
+        self.pages_helped.fetch_add(built, Ordering::Relaxed);
+        self.counters.pages_helped.add(built);
+        built
+    }
+
+    /// Builds the unprocessed pages of a cluster, and installs them together; how many.
     ///
     /// The system call, and making other processors forget the old translation, cost more than
-    /// building a page: a mutator that is here anyway does some of the collector's work.
-    fn build_cluster(&self, plan: Plan, page: PageIndex) {
-        let size = self.transport.fault_cluster();
-        let start = page.0 / size * size;
-        let cluster = start..plan.post().min(start + size);
+    /// building a page: a mutator that is here anyway, for the page `wanted`, does some of the
+    /// collector's work.
+    fn build_cluster(&self, plan: Plan, cluster: Range<u32>, wanted: Option<PageIndex>) -> u32 {
         let mut run = SourceRun::EMPTY;
+        let mut built = 0;
         // The pages from here on are built, all of them by this thread.
-        let mut own = start;
+        let mut own = cluster.start;
         for other in cluster.clone().map(PageIndex) {
-            let taker = if other == page { Taker::Mutator } else { Taker::Helper };
+            let taker = if Some(other) == wanted { Taker::Mutator } else { Taker::Helper };
             let want = cluster.end - other.0;
             let mut stage = None;
             if self.needs_stage(plan, other) {
@@ -99,20 +123,23 @@ impl<M: ObjectModel> MovingSpace<M> {
                 own = other.0 + 1;
                 continue;
             };
+            built += 1;
             match self.build(plan, claim, stage) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => {
-                    if other == page {
+                    if Some(other) == wanted {
                         // No object is here, but the mutator wants the page all the same.
-                        self.transport.install_zeros(page, 1, &self.counters);
+                        self.transport.install_zeros(other, 1, &self.counters);
                     }
                     self.states.settle(claim);
                 }
             }
         }
         self.emptied_by(plan, own..cluster.end);
-        self.install_staged(start..cluster.end.max(self.around(page).end));
+        let end = wanted.map_or(0, |page| self.around(page).end);
+        self.install_staged(cluster.start..cluster.end.max(end));
         self.transport.give_back(Taker::Mutator, run);
+        built
     }
 
     /// The pages a fault on `page` may install: itself and a few more.

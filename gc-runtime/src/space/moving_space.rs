@@ -55,6 +55,10 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) fault_samples: Samples,
     /// Next band of pages for a collector thread.
     pub(crate) next_band: AtomicU32,
+    /// Mutators that help have taken the clusters of pages from here on.
+    pub(crate) help_from: AtomicU32,
+    /// Pages that they have built.
+    pub(crate) pages_helped: AtomicU32,
     /// Words that marking has found live so far.
     pub(crate) words_marked: AtomicU32,
     /// All compacted pages below have been built.
@@ -92,6 +96,8 @@ impl<M: ObjectModel> MovingSpace<M> {
             counters: Counters::default(),
             fault_samples: Samples::new()?,
             next_band: AtomicU32::new(0),
+            help_from: AtomicU32::new(0),
+            pages_helped: AtomicU32::new(0),
             words_marked: AtomicU32::new(0),
             built: AtomicU32::new(0),
             emptied_below: AtomicU32::new(0),
@@ -232,7 +238,10 @@ impl<M: ObjectModel> MovingSpace<M> {
         let Some(pace) = cursor.pace() else { return true };
         let done = match pace.work() {
             Work::Words(_) => self.words_marked.load(Ordering::Relaxed),
-            Work::Pages(_) => self.next_band.load(Ordering::Relaxed),
+            Work::Pages(_) => {
+                let helped = self.pages_helped.load(Ordering::Relaxed);
+                self.next_band.load(Ordering::Relaxed).saturating_add(helped)
+            }
             Work::Time(..) | Work::Leftovers(..) => 0,
         };
         cursor.top.saturating_add(pages) <= pace.end(done)
