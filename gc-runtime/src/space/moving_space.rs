@@ -239,8 +239,10 @@ impl<M: ObjectModel> MovingSpace<M> {
         let done = match pace.work() {
             Work::Words(_) => self.words_marked.load(Ordering::Relaxed),
             Work::Pages(_) => {
-                let helped = self.pages_helped.load(Ordering::Relaxed);
-                self.next_band.load(Ordering::Relaxed).saturating_add(helped)
+                // What helpers have taken is theirs, also when the collector has got there.
+                let collector = self.next_band.load(Ordering::Relaxed);
+                let own = collector.min(self.help_from.load(Ordering::Relaxed));
+                own.saturating_add(self.pages_helped.load(Ordering::Relaxed))
             }
             Work::Time(..) | Work::Leftovers(..) => 0,
         };
