@@ -193,7 +193,8 @@ in_a_process_of_its_own! {
                         && heap_memory(at).resident <= kept(&heap)
                 });
                 mutator.blocking(|| heap.trim());
-                assert_eq!((heap.free_chunks(), heap_memory(at).resident), (0, 0), "{transport}");
+                let left = (heap.free_chunks(), heap_memory(at).resident);
+                assert_eq!(left, (0, 0), "{transport}, round {round}: {:?}", heap.stats());
             }
         }
     };
