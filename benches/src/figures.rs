@@ -20,14 +20,12 @@ pub fn html(report: &Report) -> Result<String, BenchError> {
     let mut sections = Vec::new();
     let mut add =
         |title: &str, x: &str, y: &str, axes, lines: Vec<Line>| -> Result<(), BenchError> {
-            let lines: Vec<Line> =
-                lines.into_iter().filter(|(_, points)| !points.is_empty()).collect();
             if let Some(svg) = plot(x, y, axes, &lines)? {
                 sections.push((title.to_owned(), svg));
             }
             Ok(())
         };
-    add(GAP_TITLE, GAP_X, GAP_Y, Axes::Logarithmic, gaps(samples))?;
+    add("Longest gap against live heap", GAP_X, GAP_Y, Axes::Logarithmic, gaps(samples))?;
     let pauses = ["flip", "remark"].map(|kind| {
         (format!("{kind} pause, median"), pause_against_heap(samples, &format!(": {kind} pause")))
     });
@@ -53,7 +51,6 @@ pub fn html(report: &Report) -> Result<String, BenchError> {
     Ok(page(&head, &sections, &claims))
 }
 
-const GAP_TITLE: &str = "Longest gap against live heap";
 const GAP_X: &str = "live MiB";
 const GAP_Y: &str = "longest gap of the program, ms";
 
@@ -63,8 +60,7 @@ const GAP_Y: &str = "longest gap of the program, ms";
 ///
 /// As for [`html`].
 pub fn gap_figure(report: &Report) -> Result<Option<String>, BenchError> {
-    let lines = gaps(&report.samples).into_iter().filter(|(_, points)| !points.is_empty());
-    plot(GAP_X, GAP_Y, Axes::Logarithmic, &lines.collect::<Vec<_>>())
+    plot(GAP_X, GAP_Y, Axes::Logarithmic, &gaps(&report.samples))
 }
 
 fn gaps(samples: &[Asked]) -> Vec<Line> {

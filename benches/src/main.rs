@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::claim::Claim;
-use benches::error::chain;
+use benches::error::{BenchError, chain};
 use benches::questions::{self, Question, Scale, Settings};
 use benches::report::{Answer, Report, ReportFile};
 use benches::trees;
@@ -66,11 +66,7 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_UNDERSTOOD);
         }
     };
-    let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
-    let files = create(&arguments.json)
-        .and_then(|json| Ok((json, create(&arguments.report)?)))
-        .and_then(|(json, html)| Ok(Files { json, html, svg: create(&arguments.figure)? }));
-    let files = match files {
+    let files = match Files::create(&arguments) {
         Ok(files) => files,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -147,6 +143,16 @@ struct Files {
 }
 
 impl Files {
+    /// Opens those that are asked for.
+    fn create(arguments: &Arguments) -> Result<Self, BenchError> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
+        Ok(Self {
+            json: create(&arguments.json)?,
+            html: create(&arguments.report)?,
+            svg: create(&arguments.figure)?,
+        })
+    }
+
     fn finish(self, report: Report) -> Result<Report, Box<dyn Error>> {
         if let Some(json) = self.json {
             json.finish(&report)?;

@@ -47,7 +47,8 @@ macro_rules! draw {
         })
     }};
 }
-/// One plot as SVG text; nothing where there is nothing to draw.
+/// One plot as SVG text, without the lines that have no points; nothing where there is nothing to
+/// draw.
 ///
 /// # Errors
 ///
@@ -55,6 +56,7 @@ macro_rules! draw {
 /// |---|---|---|
 /// | [`BenchError::Plot`] | the plotting library refused | report it with the data |
 pub fn plot(x: &str, y: &str, axes: Axes, lines: &[Line]) -> Result<Option<String>, BenchError> {
+    let lines: Vec<&Line> = lines.iter().filter(|(_, points)| !points.is_empty()).collect();
     let all = || lines.iter().flat_map(|(_, points)| points.iter().copied());
     let bounds = |of: fn((f64, f64)) -> f64| {
         all().map(of).fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)))

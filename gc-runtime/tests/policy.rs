@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gc_runtime::{
-    CycleReason, Event, Growth, Heap, LimitError, Mutator, OomCause, Record, RootIndex, Transport,
-    Zeal,
+    CycleReason, Event, Growth, Heap, HeapStats, LimitError, Mutator, OomCause, Record, RootIndex,
+    Transport, Zeal,
 };
 use support::{
     Finish, Random, check_counted_list, counted_list, digest, in_all_ways, on_every_transport,
@@ -240,19 +240,25 @@ fn a_mutator_that_waits_for_memory_is_counted_and_told() {
     );
 }
 
+/// A list of 20 MiB in a heap of 32, beside which garbage is made until `seen`: with two thirds live
+/// there is not room enough to go on unhindered for a whole cycle.
+fn saturate(heap: &Heap, seen: impl Fn(&HeapStats) -> bool) -> (Mutator, RootIndex, u64) {
+    let mut mutator = heap.attach().unwrap();
+    let (root, len) = list(&mut mutator, 20 * MIB);
+    let end = Instant::now() + FOR_EVER;
+    while !seen(&heap.stats()) {
+        assert!(Instant::now() < end, "{:?}", heap.stats().cycle_log.last());
+        garbage(&mut mutator, 4 * MIB);
+    }
+    (mutator, root, len)
+}
+
 #[test]
 fn a_mutator_that_is_ahead_of_the_collector_is_held_back_and_counted() {
     on_every_transport(
         || Heap::builder().limit_bytes(32 * MIB),
         |heap| {
-            let mut mutator = heap.attach().unwrap();
-            let (root, len) = list(&mut mutator, 20 * MIB);
-            let end = Instant::now() + FOR_EVER;
-            // With two thirds live there is not room enough to go on unhindered for a whole cycle.
-            while heap.stats().held_back_ns == 0 {
-                assert!(Instant::now() < end, "{:?}", heap.stats().cycle_log.last());
-                garbage(&mut mutator, 4 * MIB);
-            }
+            let (mutator, root, len) = saturate(&heap, |stats| stats.held_back_ns > 0);
             let stats = heap.stats();
             let sum: u64 = stats.cycle_log.iter().map(|cycle| cycle.held_back_ns).sum();
             assert_eq!(stats.held_back_ns, sum);
@@ -270,13 +276,7 @@ fn a_mutator_that_is_ahead_of_the_collector_builds_pages_for_it() {
                 // Pages are built in a pause, when nobody is ahead.
                 return;
             }
-            let mut mutator = heap.attach().unwrap();
-            let (root, len) = list(&mut mutator, 20 * MIB);
-            let end = Instant::now() + FOR_EVER;
-            while heap.stats().pages_helped == 0 {
-                assert!(Instant::now() < end, "{:?}", heap.stats().cycle_log.last());
-                garbage(&mut mutator, 4 * MIB);
-            }
+            let (mut mutator, root, len) = saturate(&heap, |stats| stats.pages_helped > 0);
             check_counted_list(&mutator, mutator.root(root), len);
             verify(&mut mutator);
         },

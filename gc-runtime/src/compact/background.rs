@@ -18,7 +18,6 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.next_band.store(0, Ordering::Relaxed);
         let end = plan.post().next_multiple_of(self.transport.fault_cluster());
         self.help_from.store(end, Ordering::Relaxed);
-        self.pages_helped.store(0, Ordering::Relaxed);
         self.built.store(plan.dense, Ordering::Relaxed);
         self.emptied_below.store(plan.dense, Ordering::Relaxed);
     }

@@ -63,9 +63,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
                 PageState::Unprocessed => {
                     let size = self.transport.fault_cluster();
-                    let start = page.0 / size * size;
-                    let cluster = start..plan.post().min(start + size);
-                    self.build_cluster(plan, cluster, Some(page));
+                    self.build_cluster(plan, page.0 / size * size, Some(page));
                 }
             }
         }
@@ -84,18 +82,19 @@ impl<M: ObjectModel> MovingSpace<M> {
         else {
             return 0;
         };
-        let built = self.build_cluster(plan, end - size..plan.post().min(end), None);
-        self.pages_helped.fetch_add(built, Ordering::Relaxed);
+        let built = self.build_cluster(plan, end - size, None);
         self.counters.pages_helped.add(built);
         built
     }
 
-    /// Builds the unprocessed pages of a cluster, and installs them together; how many.
+    /// Builds the unprocessed pages of the cluster that starts at page `start`, and installs them
+    /// together; how many.
     ///
     /// The system call, and making other processors forget the old translation, cost more than
     /// building a page: a mutator that is here anyway, for the page `wanted`, does some of the
     /// collector's work.
-    fn build_cluster(&self, plan: Plan, cluster: Range<u32>, wanted: Option<PageIndex>) -> u32 {
+    fn build_cluster(&self, plan: Plan, start: u32, wanted: Option<PageIndex>) -> u32 {
+        let cluster = start..plan.post().min(start + self.transport.fault_cluster());
         let mut run = SourceRun::EMPTY;
         let mut built = 0;
         // The pages from here on are built, all of them by this thread.

@@ -70,9 +70,6 @@ const UNKNOWN: Expected = Expected {
 /// At least this share of what is allocated between two markings is expected to be live.
 const LEAST_SURVIVAL: f64 = 0.03;
 
-/// The share of a heap that no cycle has seen yet that is expected to be live.
-const FIRST_SURVIVAL: f64 = 1.0;
-
 /// The first summary is expected to take this part of the marking before it.
 const FIRST_SUMMARY: u32 = 16;
 
@@ -101,11 +98,15 @@ impl Policy {
     pub(crate) fn pace_marking(&self, cursor: &mut Cursor, geometry: Geometry) {
         let expected = self.expected;
         let allocated = f64::from(cursor.allocated_since.wrapping_sub(expected.allocated));
+        let all = f64::from(cursor.top);
         let pages = match expected.live {
-            None => f64::from(cursor.top) * FIRST_SURVIVAL,
-            Some(live) => f64::from(live) + allocated * expected.survival.max(LEAST_SURVIVAL),
+            // What no cycle has seen yet is expected to be live.
+            None => all,
+            Some(live) => {
+                all.min(f64::from(live) + allocated * expected.survival.max(LEAST_SURVIVAL))
+            }
         };
-        let words = pages.min(f64::from(cursor.top)) * f64::from(geometry.page_words_u32());
+        let words = pages * f64::from(geometry.page_words_u32());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let words = words as u32;
         let summary = expected.summary * SUMMARY_MARGIN;

@@ -57,8 +57,6 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) next_band: AtomicU32,
     /// Mutators that help have taken the clusters of pages from here on.
     pub(crate) help_from: AtomicU32,
-    /// Pages that they have built.
-    pub(crate) pages_helped: AtomicU32,
     /// Words that marking has found live so far.
     pub(crate) words_marked: AtomicU32,
     /// All compacted pages below have been built.
@@ -97,7 +95,6 @@ impl<M: ObjectModel> MovingSpace<M> {
             fault_samples: Samples::new()?,
             next_band: AtomicU32::new(0),
             help_from: AtomicU32::new(0),
-            pages_helped: AtomicU32::new(0),
             words_marked: AtomicU32::new(0),
             built: AtomicU32::new(0),
             emptied_below: AtomicU32::new(0),
@@ -242,7 +239,8 @@ impl<M: ObjectModel> MovingSpace<M> {
                 // What helpers have taken is theirs, also when the collector has got there.
                 let collector = self.next_band.load(Ordering::Relaxed);
                 let own = collector.min(self.help_from.load(Ordering::Relaxed));
-                own.saturating_add(self.pages_helped.load(Ordering::Relaxed))
+                let helped = u32::try_from(self.counters.pages_helped.get()).unwrap_or(u32::MAX);
+                own.saturating_add(helped)
             }
             Work::Time(..) | Work::Leftovers(..) => 0,
         };
