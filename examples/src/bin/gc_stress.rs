@@ -35,6 +35,9 @@ struct Arguments {
     /// must have given everything back in the end.
     #[arg(long)]
     breathe: Option<u64>,
+    /// With --breathe: only this way to give memory back (dropping, freeing).
+    #[arg(long, requires = "breathe", value_parser = parse_release_by)]
+    release_by: Option<ReleaseBy>,
     /// Slow checks: verify, poison, every=N, full.
     #[arg(long, default_value = "verify,poison", value_parser = Zeal::parse)]
     zeal: Zeal,
@@ -121,9 +124,25 @@ const BREATHING: [(Transport, ReleaseBy); 4] = [
     (Transport::Stw, ReleaseBy::Dropping),
 ];
 
+fn parse_release_by(text: &str) -> Result<ReleaseBy, &'static str> {
+    match text {
+        "dropping" => Ok(ReleaseBy::Dropping),
+        "freeing" => Ok(ReleaseBy::Freeing),
+        _ => Err("it is one of dropping, freeing"),
+    }
+}
+
 fn breathe_all(arguments: &Arguments, time: Duration) -> ExitCode {
-    let wanted = |transport| arguments.transport.is_none_or(|only| only == transport);
-    let ways: Vec<_> = BREATHING.into_iter().filter(|way| wanted(way.0)).collect();
+    let ways: Vec<_> = BREATHING
+        .into_iter()
+        .filter(|way| arguments.transport.is_none_or(|only| only == way.0))
+        .filter(|way| arguments.release_by.is_none_or(|only| only == way.1))
+        .collect();
+    if ways.is_empty() {
+        let all = BREATHING.map(|(transport, way)| format!("{transport} {way:?}").to_lowercase());
+        eprintln!("gc-stress: heaps breathe in these ways: {}", all.join(", "));
+        return ExitCode::FAILURE;
+    }
     let mut tally = Tally::default();
     for &(transport, release_by) in &ways {
         let mut settings = Breathing::default();
