@@ -253,7 +253,7 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// By a safe mutator: runs again, with its roots up to date.
     pub(crate) fn leave_safe(&self, mutator: &MutatorCore) {
-        mutator.leave_safe();
+        mutator.leave_safe(&self.safepoints);
         self.adopt_flip(mutator);
     }
 

@@ -1,14 +1,18 @@
 //! Asking mutators to stop or to do something, knowing that they have, letting them go.
 //!
 //! A mutator is *running* (it owns its state), *safe* (in a blocking region or parked: the
-//! collector may act on its behalf) or *held* (the collector is acting, or all are stopped; the
-//! mutator cannot become running). Requests are bits that whoever owns the state at the moment
-//! carries out: the mutator at its next poll, or the collector for a safe mutator.
+//! collector may act on its behalf), *held* (the collector is acting) or *stopped* (all are; neither
+//! can become running). Requests are bits that whoever owns the state at the moment carries out:
+//! the mutator at its next poll, or the collector for a safe mutator.
+//!
+//! The collector sleeps until the last mutator that it waits for arrives, and all stopped ones are
+//! woken by one system call: where processors are few, a thread that wakes another is often put
+//! aside for it, and what it had still to do for the others would wait for milliseconds.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::embedder_roots::{RootVisitor, Roots};
 use crate::forward::Forwarding;
@@ -17,10 +21,12 @@ use crate::raw::block::Block;
 use crate::raw::futex;
 use crate::raw::held_words::HeldWords;
 use crate::roots::ShadowStack;
+use crate::stats::ns;
 
 const RUNNING: u32 = 0;
 const SAFE: u32 = 1;
 const HELD: u32 = 2;
+const STOPPED: u32 = 3;
 
 /// How long the collector sleeps before it looks again; a lost wake-up costs no more.
 const ARRIVAL_WAIT: Duration = Duration::from_millis(2);
@@ -28,6 +34,9 @@ const ARRIVAL_WAIT: Duration = Duration::from_millis(2);
 /// Rounds of waiting after which the collector looks whether the thread is still there; about a
 /// tenth of a second.
 const ROUNDS_UNTIL_DOUBT: u32 = 50;
+
+/// In [`MutatorCore::went_on`]: it waits for the end of a pause.
+const WAITING: u64 = u64::MAX;
 
 /// What a mutator is asked to do at its next poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +58,9 @@ impl Request {
 pub(crate) struct MutatorCore {
     pub(crate) block: Block,
     state: AtomicU32,
+    /// When it last went on after a pause that it had to wait for, in nanoseconds of
+    /// [`Safepoints::now`]; or [`WAITING`].
+    went_on: AtomicU64,
     /// The last large allocation, which has pages of its own.
     pub(crate) large_start: AtomicUsize,
     pub(crate) large_end: AtomicUsize,
@@ -85,6 +97,7 @@ impl MutatorCore {
         Ok(Self {
             block: Block::new(heap, marking),
             state: AtomicU32::new(RUNNING),
+            went_on: AtomicU64::new(0),
             large_start: AtomicUsize::new(0),
             large_end: AtomicUsize::new(0),
             flips_seen: AtomicU64::new(flips_seen),
@@ -166,23 +179,39 @@ impl MutatorCore {
     }
 
     /// By the mutator: waits until nobody holds it and it is not asked to stop, then runs again.
-    pub(crate) fn leave_safe(&self) {
+    pub(crate) fn leave_safe(&self, safepoints: &Safepoints) {
+        let mut waited = false;
         loop {
-            let requests = self.block.requests.load(Ordering::SeqCst);
-            if requests & Request::STOP.0 != 0 {
-                futex::wait(&self.block.requests, requests, None);
-                continue;
+            // Read before what says that there is a pause: its end changes the number.
+            let pauses = safepoints.pauses.load(Ordering::SeqCst);
+            let state = match self.has(Request::STOP) {
+                true => STOPPED,
+                false => match self.state.compare_exchange(
+                    SAFE,
+                    RUNNING,
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                ) {
+                    Ok(_) => break,
+                    Err(state) => state,
+                },
+            };
+            if state == STOPPED {
+                self.went_on.store(WAITING, Ordering::Relaxed);
+                waited = true;
+                futex::wait(&safepoints.pauses, pauses, None);
+            } else {
+                futex::wait(&self.state, state, None);
             }
-            match self.state.compare_exchange(SAFE, RUNNING, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return,
-                Err(state) => futex::wait(&self.state, state, None),
-            }
+        }
+        if waited {
+            self.went_on.store(safepoints.now(), Ordering::Relaxed);
         }
     }
 
-    /// By the collector: keeps a safe mutator from running.
-    pub(crate) fn try_hold(&self) -> bool {
-        self.state.compare_exchange(SAFE, HELD, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    /// By the collector: keeps a safe mutator from running, as `state` says.
+    fn try_keep(&self, state: u32) -> bool {
+        self.state.compare_exchange(SAFE, state, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// By the collector: acts for the mutator if it is safe, and lets go of it whatever happens.
@@ -193,7 +222,7 @@ impl MutatorCore {
                 self.0.release();
             }
         }
-        self.try_hold() && {
+        self.try_keep(HELD) && {
             let held = Release(self);
             act(held.0);
             true
@@ -201,23 +230,35 @@ impl MutatorCore {
     }
 
     /// By the collector: lets go of a held mutator.
-    pub(crate) fn release(&self) {
+    fn release(&self) {
         self.state.store(SAFE, Ordering::SeqCst);
         futex::wake_all(&self.state);
-    }
-
-    fn let_go(&self) {
-        self.block.requests.fetch_and(!Request::STOP.0, Ordering::SeqCst);
-        futex::wake_all(&self.block.requests);
-        self.release();
     }
 }
 
 /// All mutators of a heap.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Safepoints {
     mutators: Mutex<Vec<Arc<MutatorCore>>>,
+    /// How often a mutator has become safe or carried out a request.
     arrivals: AtomicU32,
+    /// The number of arrivals at which the collector wants to be woken.
+    wanted: AtomicU32,
+    /// Pauses that are over; stopped mutators sleep on it.
+    pauses: AtomicU32,
+    epoch: Instant,
+}
+
+impl Default for Safepoints {
+    fn default() -> Self {
+        Self {
+            mutators: Mutex::default(),
+            arrivals: AtomicU32::new(0),
+            wanted: AtomicU32::new(0),
+            pauses: AtomicU32::new(0),
+            epoch: Instant::now(),
+        }
+    }
 }
 
 /// The list of mutators, held still: nobody attaches or detaches.
@@ -230,9 +271,16 @@ impl Safepoints {
         self.mutators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nanoseconds since these safepoints were made.
+    fn now(&self) -> u64 {
+        ns(self.epoch.elapsed())
+    }
+
     fn arrived(&self) {
-        self.arrivals.fetch_add(1, Ordering::SeqCst);
-        futex::wake_all(&self.arrivals);
+        let arrivals = self.arrivals.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        if arrivals == self.wanted.load(Ordering::SeqCst) {
+            futex::wake_all(&self.arrivals);
+        }
     }
 
     /// By a mutator that carried out a request while running.
@@ -268,33 +316,61 @@ impl Safepoints {
         });
     }
 
-    /// Stops all mutators; they are held when this returns.
+    /// Stops all mutators; none can run when this returns.
     pub(crate) fn stop(&self, mutators: &Mutators<'_>) {
         Self::ask_all(mutators, Request::STOP);
-        self.wait_each(mutators, MutatorCore::try_hold);
+        self.wait_each(mutators, |mutator| mutator.try_keep(STOPPED));
     }
 
-    /// Lets all mutators go again.
-    pub(crate) fn resume(mutators: &Mutators<'_>) {
+    /// Lets all mutators go again; when the last of those that waited for it could go on.
+    pub(crate) fn resume(&self, mutators: &Mutators<'_>) -> Instant {
         for mutator in mutators.iter() {
-            mutator.let_go();
+            mutator.block.requests.fetch_and(!Request::STOP.0, Ordering::SeqCst);
+            mutator.state.store(SAFE, Ordering::SeqCst);
+        }
+        let began = self.now();
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+        futex::wake_all(&self.pauses);
+        // They may have run for long when the collector does again. All have been let go by now,
+        // those that run and those that have no processor yet.
+        let now = self.now();
+        let end = mutators
+            .iter()
+            .map(|mutator| mutator.went_on.load(Ordering::Relaxed).clamp(began, now))
+            .fold(began, u64::max);
+        self.epoch + Duration::from_nanos(end)
+    }
+
+    /// Waits until `ready` has been true for every mutator; asks each until it is, and not again.
+    pub(crate) fn wait_each(&self, mutators: &Mutators<'_>, ready: impl Fn(&MutatorCore) -> bool) {
+        let mut missing: Vec<&MutatorCore> = mutators.iter().map(|mutator| &**mutator).collect();
+        let mut rounds = 0u32;
+        loop {
+            // Who is not ready below has not arrived by now.
+            let arrivals = self.arrivals.load(Ordering::SeqCst);
+            missing.retain(|mutator| !ready(mutator));
+            if missing.is_empty() {
+                break;
+            }
+            rounds += 1;
+            if rounds.is_multiple_of(ROUNDS_UNTIL_DOUBT) {
+                missing.iter().for_each(|mutator| mutator.bury_if_gone());
+            }
+            self.wait_for_arrivals(arrivals, u32::try_from(missing.len()).unwrap_or(u32::MAX));
         }
     }
 
-    /// Waits until `ready` has been true for every mutator.
-    pub(crate) fn wait_each(&self, mutators: &Mutators<'_>, ready: impl Fn(&MutatorCore) -> bool) {
-        for mutator in mutators.iter() {
-            let mut rounds = 0u32;
-            loop {
-                let arrivals = self.arrivals.load(Ordering::SeqCst);
-                if ready(mutator) {
-                    break;
-                }
-                rounds += 1;
-                if rounds.is_multiple_of(ROUNDS_UNTIL_DOUBT) {
-                    mutator.bury_if_gone();
-                }
-                futex::wait(&self.arrivals, arrivals, Some(ARRIVAL_WAIT));
+    /// Sleeps until there have been `count` arrivals since there were `before`, or for a while.
+    fn wait_for_arrivals(&self, before: u32, count: u32) {
+        self.wanted.store(before.wrapping_add(count), Ordering::SeqCst);
+        loop {
+            let arrivals = self.arrivals.load(Ordering::SeqCst);
+            if arrivals.wrapping_sub(before) >= count {
+                break;
+            }
+            futex::wait(&self.arrivals, arrivals, Some(ARRIVAL_WAIT));
+            if self.arrivals.load(Ordering::SeqCst) == arrivals {
+                break;
             }
         }
     }
@@ -327,7 +403,7 @@ mod tests {
                         running.fetch_sub(1, Ordering::SeqCst);
                         if core.has(Request::STOP) {
                             core.enter_safe(safepoints);
-                            core.leave_safe();
+                            core.leave_safe(safepoints);
                         }
                     }
                     core.enter_safe(safepoints);
@@ -337,10 +413,36 @@ mod tests {
                 let mutators = safepoints.mutators();
                 safepoints.stop(&mutators);
                 assert_eq!(running.load(Ordering::SeqCst), 0);
-                Safepoints::resume(&mutators);
+                safepoints.resume(&mutators);
             }
             working.store(false, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn a_pause_ends_before_those_who_wait_for_it_run_on() {
+        let safepoints = Safepoints::default();
+        let core = mutator();
+        core.enter_safe(&safepoints);
+        safepoints.mutators().push(Arc::clone(&core));
+        for _ in 0..20 {
+            let mutators = safepoints.mutators();
+            safepoints.stop(&mutators);
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    core.leave_safe(&safepoints);
+                    Instant::now()
+                });
+                while core.went_on.load(Ordering::Relaxed) != WAITING {
+                    std::thread::yield_now();
+                }
+                let asked = Instant::now();
+                let ended = safepoints.resume(&mutators);
+                let ran_on = waiting.join().unwrap();
+                assert!(asked <= ended && ended <= ran_on, "{asked:?} {ended:?} {ran_on:?}");
+            });
+            core.enter_safe(&safepoints);
+        }
     }
 
     #[test]
@@ -357,6 +459,6 @@ mod tests {
         });
         assert_eq!(served.load(Ordering::Relaxed), 1);
         assert!(!core.has(Request::SCAN_ROOTS));
-        core.leave_safe();
+        core.leave_safe(&safepoints);
     }
 }

@@ -169,9 +169,10 @@ impl<M: ObjectModel> Collector<M> {
         core.references.set_aside();
         core.fixed.set_aside();
         core.flips.fetch_add(1, Ordering::AcqRel);
-        // Who waits for memory may go on as soon as everybody may.
-        core.control.update(|_| ());
         cycle.flip_pause_ns = pause.resume();
+        // Who waits for memory may go on, but not before everybody may: it would only take the
+        // processor from the pause.
+        core.control.update(|_| ());
         Some((plan, resident))
     }
 

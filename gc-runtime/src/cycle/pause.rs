@@ -6,7 +6,7 @@ use crate::core::HeapCore;
 use crate::cycle::Collector;
 use crate::event::{Event, PauseKind};
 use crate::model::ObjectModel;
-use crate::safepoint::{Mutators, Safepoints};
+use crate::safepoint::Mutators;
 use crate::stats::ns;
 
 /// All mutators are stopped while this lives.
@@ -40,8 +40,8 @@ impl<'a, M: ObjectModel> Pause<'a, M> {
     /// resume, in nanoseconds.
     pub(crate) fn resume(mut self) -> u64 {
         self.resumed = true;
-        Safepoints::resume(&self.mutators);
-        let took = self.asked.elapsed();
+        let resumed = self.core.safepoints.resume(&self.mutators);
+        let took = resumed.duration_since(self.asked);
         let Self { core, kind, asked: began, safepoint, .. } = self;
         let mutators = self.mutators.len();
         // Listeners must not keep anybody from attaching.
@@ -54,7 +54,7 @@ impl<'a, M: ObjectModel> Pause<'a, M> {
 impl<M: ObjectModel> Drop for Pause<'_, M> {
     fn drop(&mut self) {
         if !self.resumed {
-            Safepoints::resume(&self.mutators);
+            self.core.safepoints.resume(&self.mutators);
         }
     }
 }
