@@ -9,6 +9,7 @@ use crate::error::OomCause;
 use crate::event::{CycleReason, Event, ReleaseReason};
 use crate::fixed::FixedObjects;
 use crate::layout::Content;
+use crate::mark;
 use crate::mark::barrier::{BarrierMode, LoggedReferences};
 use crate::model::ObjectModel;
 use crate::observe::Observers;
@@ -216,6 +217,15 @@ impl<M: ObjectModel> HeapCore<M> {
         tracing::error!("a panic in the object model or the collector: the heap is broken");
         self.broken.store(true, Ordering::Release);
         self.control.update(|_| ());
+    }
+
+    /// By a mutator that would have to wait for the collector: does some of its work; whether there
+    /// was any that can be shared.
+    pub(crate) fn help(&self) -> bool {
+        let breaks = BreakOnPanic(self);
+        let helped = mark::help(&self.space, &self.references.discovered) || self.space.help() > 0;
+        std::mem::forget(breaks);
+        helped
     }
 
     /// Gives a mutator's roots their new addresses, if the heap was set aside since it last did.

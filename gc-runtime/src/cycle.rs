@@ -145,6 +145,10 @@ impl<M: ObjectModel> Collector<M> {
         let began = Instant::now();
         let mut cycle = CycleStats { number, reason, ..CycleStats::default() };
         self.mark(&mut cycle);
+        if self.core.broken.load(Ordering::Acquire) {
+            // A mutator that helped has panicked in the object model: not all may have been found.
+            return;
+        }
         let marked = began.elapsed();
         match self.summarise(&mut cycle) {
             Some(summary) => self.compact(summary, &mut cycle),

@@ -21,6 +21,7 @@
 )]
 
 mod sync;
+mod gate;
 mod addr;
 
 // The language's side.
@@ -96,6 +97,8 @@ mod snapshot;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
+mod counters;
+#[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
 mod observe;
@@ -110,7 +113,7 @@ mod error;
 #[cfg(not(loom))]
 mod raw;
 
-/// Under loom only the page states and the free chunks exist.
+/// Under loom only the page states, the free chunks and the portions of marking exist.
 #[cfg(loom)]
 mod compact {
     pub(crate) mod page_state;
@@ -118,6 +121,10 @@ mod compact {
 #[cfg(loom)]
 mod release {
     pub(crate) mod chunks;
+}
+#[cfg(loom)]
+mod mark {
+    pub(crate) mod worklist;
 }
 
 /// The tutorial: its pieces are compiled and run with the tests.

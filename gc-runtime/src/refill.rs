@@ -196,7 +196,7 @@ impl<M: ObjectModel> Mutator<M> {
     /// work if pages are being put in place.
     fn keep_pace(&self) {
         let core = self.shared();
-        if core.space.help() > 0 {
+        if core.help() {
             return;
         }
         self.core.enter_safe(&core.safepoints);

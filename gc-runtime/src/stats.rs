@@ -1,60 +1,13 @@
 //! Counting: what each cycle did, and totals since the heap was built.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::addr::WORD_BYTES;
+use crate::counters::Counters;
 use crate::event::{CycleReason, Event, PauseKind};
 use crate::options::Transport;
-
-/// One count that any thread may raise, in a signal handler too.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn add(&self, n: u32) {
-        self.0.fetch_add(u64::from(n), Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_bytes(&self, n: usize) {
-        self.0.fetch_add(n as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_time(&self, time: Duration) {
-        self.0.fetch_add(ns(time), Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn take(&self) -> u64 {
-        self.0.swap(0, Ordering::Relaxed)
-    }
-}
-
-/// What the current cycle has done so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) bytes_copied: Count,
-    pub(crate) bytes_slid: Count,
-    pub(crate) pages_moved: Count,
-    pub(crate) pages_recycled: Count,
-    pub(crate) pages_allocated: Count,
-    pub(crate) pages_warmed: Count,
-    pub(crate) pages_helped: Count,
-    pub(crate) pages_released: Count,
-    pub(crate) ioctls: Count,
-    pub(crate) madvise_calls: Count,
-    pub(crate) busy_fallbacks: Count,
-    pub(crate) stalled_fallbacks: Count,
-    pub(crate) refused_fallbacks: Count,
-    pub(crate) faults: Count,
-    pub(crate) held_back_ns: Count,
-    /// Time in the pause that is not counted ([`TransportChoice::Floor`](crate::TransportChoice)).
-    pub(crate) left_out_ns: Count,
-}
 
 /// One finished cycle. Times in nanoseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,6 +75,8 @@ pub struct CycleStats {
     pub pages_warmed: u64,
     /// Pages that mutators built which would have had to wait for the collector.
     pub pages_helped: u64,
+    /// Live bytes that mutators found which would have had to wait for the collector.
+    pub bytes_marked_by_mutators: u64,
     /// Pages given back to the kernel while the cycle ran.
     pub pages_released: u64,
     /// System calls that put pages in place.
@@ -200,6 +155,8 @@ pub struct HeapStats {
     pub pages_warmed: u64,
     /// Pages that mutators built which would have had to wait for the collector.
     pub pages_helped: u64,
+    /// Live bytes that mutators found which would have had to wait for the collector.
+    pub bytes_marked_by_mutators: u64,
     /// Pages given back to the kernel, in cycles and between them.
     pub pages_released: u64,
     /// Those among them that were given back between cycles: not used for a while, on request, or
@@ -278,6 +235,7 @@ impl HeapStats {
             pages_allocated: 0,
             pages_warmed: 0,
             pages_helped: 0,
+            bytes_marked_by_mutators: 0,
             pages_released: 0,
             pages_released_between: 0,
             pages_kept_back: 0,
@@ -341,6 +299,7 @@ impl HeapStats {
         cycle.pages_allocated = counters.pages_allocated.take();
         cycle.pages_warmed = counters.pages_warmed.take();
         cycle.pages_helped = counters.pages_helped.take();
+        cycle.bytes_marked_by_mutators = counters.words_helped.take() * WORD_BYTES as u64;
         cycle.pages_released = counters.pages_released.take();
         cycle.ioctls = counters.ioctls.take();
         cycle.madvise_calls = counters.madvise_calls.take();
@@ -373,6 +332,7 @@ impl HeapStats {
         self.pages_allocated += cycle.pages_allocated;
         self.pages_warmed += cycle.pages_warmed;
         self.pages_helped += cycle.pages_helped;
+        self.bytes_marked_by_mutators += cycle.bytes_marked_by_mutators;
         self.pages_released += cycle.pages_released;
         self.ioctls += cycle.ioctls;
         self.madvise_calls += cycle.madvise_calls;
@@ -393,12 +353,12 @@ pub(crate) fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The share of side tables in the heap: live bitmap, offsets, straddlers, first words, states,
-/// extents, splits, pages with slots.
+/// The share of side tables in the heap: live bitmap, half as much for marks apart, offsets, straddlers,
+/// first words, states, extents, splits, pages with slots.
 pub(crate) fn metadata_bytes_per_mib(page_bytes: usize) -> u64 {
     let mib = 1 << 20;
     let per_page = 24 + 4 + 4 + 4 + 8 + 1;
-    (mib / 64 + mib / 512 * 4 + mib / page_bytes * per_page) as u64
+    (mib / 64 + mib / 128 + mib / 512 * 4 + mib / page_bytes * per_page) as u64
 }
 
 #[cfg(test)]

@@ -36,9 +36,11 @@ const TABLE: &[Layers] = &[
             &[
                 "addr",
                 "sync",
+                "gate",
                 "error",
                 "options",
                 "stats",
+                "counters",
                 "event",
                 "container",
                 "model",
@@ -49,7 +51,13 @@ const TABLE: &[Layers] = &[
             &["observe"],
             &["environment"],
             &["raw"],
-            &["mark/live_bitmap", "mark/slot_pages", "mark/barrier"],
+            &[
+                "mark/live_bitmap",
+                "mark/marks_apart",
+                "mark/slot_pages",
+                "mark/barrier",
+                "mark/worklist",
+            ],
             &["forward"],
             // The words in which transports and the steps of compaction talk to each other.
             &["compact/page_state"],

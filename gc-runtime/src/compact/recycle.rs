@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::compact::emptied_pages::EmptiedPages;
 use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
-use crate::stats::Counters;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
 /// Pages that collector threads leave in the pool for faults.

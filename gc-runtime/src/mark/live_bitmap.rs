@@ -26,12 +26,20 @@ pub(crate) enum Writers {
     Many,
 }
 
+/// One block more than needed, so that a run may be read one block past its end.
+const fn blocks(words: u32) -> usize {
+    words.div_ceil(BLOCK_WORDS) as usize + 1
+}
+
 impl LiveBitmap {
     /// A bitmap for `words` heap words, all dead.
     pub(crate) fn new(words: u32) -> std::io::Result<Self> {
-        // One block more than needed, so that a run may be read one block past its end.
-        let blocks = words.div_ceil(BLOCK_WORDS) as usize + 1;
-        Ok(Self { blocks: SideTable::new(blocks, c"gc live bitmap")? })
+        Ok(Self { blocks: SideTable::new(blocks(words), c"gc live bitmap")? })
+    }
+
+    /// The same, of which few will be alive.
+    pub(crate) fn sparse(words: u32) -> std::io::Result<Self> {
+        Ok(Self { blocks: SideTable::sparse(blocks(words), c"gc marks apart")? })
     }
 
     /// The blocks, for reading.
@@ -119,6 +127,18 @@ impl LiveBitmap {
             }
             index += 1;
             bits = self.blocks[index as usize].load(Ordering::Relaxed);
+        }
+    }
+
+    /// Moves `count` blocks of `other` from block `first` here. Nobody else sets bits.
+    pub(crate) fn absorb(&self, other: &Self, first: u32, count: u32) {
+        let range = first as usize..self.blocks.len().min((first + count) as usize);
+        for (own, other) in self.blocks[range.clone()].iter().zip(&other.blocks[range]) {
+            let bits = other.load(Ordering::Relaxed);
+            if bits != 0 {
+                own.store(own.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
+                other.store(0, Ordering::Relaxed);
+            }
         }
     }
 

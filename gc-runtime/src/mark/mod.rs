@@ -8,6 +8,7 @@
 
 pub(crate) mod live_bitmap;
 pub(crate) mod slot_pages;
+pub(crate) mod marks_apart;
 pub(crate) mod barrier;
 pub(crate) mod worklist;
 pub(crate) mod ephemerons;
@@ -15,4 +16,4 @@ pub(crate) mod discovered;
 pub(crate) mod large_leaves;
 mod trace;
 
-pub(crate) use trace::trace;
+pub(crate) use trace::{help, trace};

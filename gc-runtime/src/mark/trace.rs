@@ -1,14 +1,14 @@
 //! The trace: from grey objects to everything they lead to.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
 use crate::mark::large_leaves::{Layouts, is_large_leaf};
 use crate::mark::live_bitmap::Writers;
-use crate::mark::worklist::{Sharing, Worklist};
+use crate::mark::worklist::Worklist;
 use crate::model::ObjectModel;
 use crate::raw::words::prefetch;
 use crate::space::moving_space::MovingSpace;
@@ -16,7 +16,8 @@ use crate::space::moving_space::MovingSpace;
 /// Objects between the prefetch of a header and its use.
 const AHEAD: usize = 8;
 
-/// Marks everything reachable from the logged references, on all threads of `pool`.
+/// Marks everything reachable from the logged references, on all threads of the collector, and on
+/// those of mutators that [`help`].
 ///
 /// References that are logged meanwhile are followed too; when this returns there was a moment
 /// when nothing was left.
@@ -45,34 +46,55 @@ fn trace_round<M: ObjectModel, const KEYS: bool>(
     discovered: &Discovered,
     logged: &LoggedReferences,
 ) {
-    let threads = rayon::current_num_threads();
-    let writers = if threads == 1 { Writers::One } else { Writers::Many };
-    let (sharing, workers) = Sharing::new(threads);
-    let workers = Mutex::new(workers);
+    space.sharing.begin(rayon::current_num_threads());
     rayon::broadcast(|_| {
-        let worker = workers.lock().expect("no panic while taking a deque").pop();
-        let worker = worker.expect("a deque for each thread");
-        let mut tracer = Tracer::<M, KEYS> {
-            space,
-            discovered,
-            writers,
-            black: space.black_word(),
-            list: Worklist::new(&sharing, worker),
-            with_weak_slots: Vec::new(),
-            words: 0,
-            known: discovered.large_leaves.known(),
-            large_leaves: Vec::new(),
-        };
+        let mut tracer = Tracer::<M, KEYS>::new(space, discovered);
         tracer.run(logged);
-        discovered.add(&mut tracer.with_weak_slots);
-        discovered.large_leaves.add(&mut tracer.large_leaves);
+        tracer.finish();
+        if tracer.side == Side::BesideHelper {
+            space.marks_apart.move_to(&space.live);
+        }
     });
+}
+
+/// Some of the collector's marking, by a mutator that would have to wait for it. Whether there was
+/// any to do; if not, there may be soon.
+pub(crate) fn help<M: ObjectModel>(space: &MovingSpace<M>, discovered: &Discovered) -> bool {
+    let Some(_pass) = space.sharing.enter() else { return false };
+    let mut tracer = Tracer::<M, false>::new(space, discovered);
+    if tracer.side == Side::Alone {
+        tracer.side = Side::Helper;
+    }
+    let helps = !tracer.is_full() && tracer.list.take();
+    if helps {
+        while tracer.words < HELP_WORDS
+            && !tracer.is_full()
+            && (!tracer.drain() || tracer.list.take())
+        {}
+        tracer.list.leave();
+        space.counters.words_helped.add(tracer.words);
+        tracer.finish();
+    }
+    helps
+}
+
+/// Who marks, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// The collector's only thread.
+    Alone,
+    /// The same, while a mutator may help.
+    BesideHelper,
+    /// That mutator, whose marks stand apart.
+    Helper,
+    /// One of several: marks are set by locked instructions.
+    Many,
 }
 
 struct Tracer<'a, M, const KEYS: bool> {
     space: &'a MovingSpace<M>,
     discovered: &'a Discovered,
-    writers: Writers,
+    side: Side,
     /// First word of the objects that need no tracing.
     black: u32,
     list: Worklist<'a>,
@@ -85,27 +107,67 @@ struct Tracer<'a, M, const KEYS: bool> {
     large_leaves: Vec<(u32, ObjectLayout)>,
 }
 
-/// Words found live, some hundred microseconds' work, after which mutators that wait are told.
-const REPORT_WORDS: u32 = 1 << 14;
+/// Words found live, some ten microseconds' work, after which a thread looks who waits for it.
+const REPORT_WORDS: u32 = 1 << 12;
 
-impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
+/// Words that a mutator finds live before it looks whether it may go on.
+const HELP_WORDS: u32 = 1 << 14;
+
+impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
+    fn new(space: &'a MovingSpace<M>, discovered: &'a Discovered) -> Self {
+        Self {
+            space,
+            discovered,
+            side: if space.sharing.is_alone() { Side::Alone } else { Side::Many },
+            black: space.black_word(),
+            list: Worklist::new(&space.sharing),
+            with_weak_slots: Vec::new(),
+            words: 0,
+            known: discovered.large_leaves.known(),
+            large_leaves: Vec::new(),
+        }
+    }
+
     fn run(&mut self, logged: &LoggedReferences) {
         loop {
-            self.drain();
-            if let Some(batch) = logged.pop() {
+            if !self.drain() {
+                self.report();
+            } else if let Some(batch) = logged.pop() {
                 for value in batch {
                     self.shade(value);
                 }
-            } else if let Some(word) = self.list.steal() {
-                self.list.push(word);
-            } else if !self.list.wait_for_work(|| !logged.is_empty()) {
+            } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {
                 return;
             }
         }
     }
 
-    /// Scans until the own stack is empty, a few headers behind the prefetch.
-    fn drain(&mut self) {
+    /// Tells what has been found, and gives those something to do who wait.
+    fn report(&mut self) {
+        let space = self.space;
+        space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        // Helpers do not look up keys.
+        if !KEYS && space.sharing.is_asked() {
+            if self.side == Side::Alone {
+                self.side = Side::BesideHelper;
+                space.marks_apart.begin(self.black.min(space.geometry.words));
+            }
+            space.sharing.let_helpers_in();
+        }
+        self.list.share();
+    }
+
+    /// Hands over what was met on the way.
+    fn finish(&mut self) {
+        self.space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        self.discovered.add(&mut self.with_weak_slots);
+        self.discovered.large_leaves.add(&mut self.large_leaves);
+    }
+
+    /// Scans a few headers behind the prefetch, until the own stack is empty (true) or there is
+    /// something to report.
+    fn drain(&mut self) -> bool {
+        let until = self.words + REPORT_WORDS;
         let words = self.space.words();
         let mut ahead = [0u32; AHEAD];
         let (mut first, mut count) = (0, 0);
@@ -117,13 +179,16 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
                 count += 1;
             }
             if count == 0 {
-                return;
+                return true;
+            }
+            if self.words >= until || self.is_full() {
+                (0..count).for_each(|at| self.list.push(ahead[(first + at) % AHEAD]));
+                return false;
             }
             let word = ahead[first];
             first = (first + 1) % AHEAD;
             count -= 1;
             self.scan(word);
-            self.list.share();
         }
     }
 
@@ -133,16 +198,20 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
         let space = self.space;
         let words = space.words();
         if KEYS {
-            for value_slot in self.discovered.ephemerons.woken_by(word, self.writers) {
+            let writers = if self.side == Side::Many { Writers::Many } else { Writers::One };
+            for value_slot in self.discovered.ephemerons.woken_by(word, writers) {
                 self.shade_slot(value_slot);
             }
         }
         let layout = self.layout(word);
-        space.live.fill(word, layout.words(), self.writers);
-        self.words += layout.words();
-        if self.words >= REPORT_WORDS {
-            space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        match self.side {
+            Side::Alone | Side::BesideHelper => {
+                space.live.fill(word, layout.words(), Writers::One);
+            }
+            Side::Helper => space.marks_apart.fill(word, layout.words()),
+            Side::Many => space.live.fill(word, layout.words(), Writers::Many),
         }
+        self.words += layout.words();
         space.straddles.note_object(space.geometry, word, layout);
         space.slot_pages.note_object(space.geometry, word, layout);
         if layout.has_weak_slots() {
@@ -214,9 +283,29 @@ impl<M: ObjectModel, const KEYS: bool> Tracer<'_, M, KEYS> {
     fn shade(&mut self, value: u64) {
         if let Some(word) = self.space.geometry.word_of(value)
             && word < self.black
-            && self.space.live.claim(word, self.writers)
+            && self.claim(word)
         {
             self.list.push(word);
         }
+    }
+
+    /// Marks an object; true if nobody has before. Two sides that do so in the same moment both scan
+    /// it, which does no harm.
+    #[inline(always)]
+    fn claim(&self, word: u32) -> bool {
+        let MovingSpace { live, marks_apart, .. } = self.space;
+        match self.side {
+            Side::Alone => live.claim(word, Writers::One),
+            Side::BesideHelper => {
+                !marks_apart.marks().is_live(word) && live.claim(word, Writers::One)
+            }
+            Side::Helper => !live.is_live(word) && marks_apart.claim(word),
+            Side::Many => live.claim(word, Writers::Many),
+        }
+    }
+
+    /// Whether a helper has to stop.
+    fn is_full(&self) -> bool {
+        self.side == Side::Helper && self.space.marks_apart.is_full()
     }
 }

@@ -300,14 +300,17 @@ const HUGE_TABLE_BYTES: usize = 2 << 20;
 pub(crate) struct SideTable<T: Zeroed> {
     map: MmapRaw,
     len: usize,
+    /// Bytes that are given back together.
+    unit: usize,
     values: PhantomData<T>,
 }
 
 impl<T: Zeroed> SideTable<T> {
     /// Makes a table of `len` zeros of which most will be used.
     pub(crate) fn new(len: usize, name: &CStr) -> io::Result<Self> {
-        let table = Self::sparse(len, name)?;
+        let mut table = Self::sparse(len, name)?;
         if table.map.len() >= HUGE_TABLE_BYTES {
+            table.unit = HUGE_TABLE_BYTES;
             let base = table.map.as_ptr().expose_provenance();
             // SAFETY: advice about the table's own pages; it changes no content. A kernel without
             // huge pages refuses it, and then pages are small.
@@ -320,7 +323,7 @@ impl<T: Zeroed> SideTable<T> {
     pub(crate) fn sparse(len: usize, name: &CStr) -> io::Result<Self> {
         let bytes = (len * size_of::<T>()).max(1);
         let map = MmapRaw::from(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?);
-        let table = Self { map, len, values: PhantomData };
+        let table = Self { map, len, unit: uffd_move::page_size(), values: PhantomData };
         name_range(table.map.as_ptr().expose_provenance(), table.map.len(), name);
         Ok(table)
     }
@@ -333,12 +336,8 @@ impl<T: Zeroed> SideTable<T> {
     /// Gives back the memory behind the entries from `first` on, which read as zeros afterwards; as
     /// much of it as lies in whole huge pages if the table asks for them.
     pub(crate) fn shed(&self, first: usize) {
-        let unit = match self.map.len() >= HUGE_TABLE_BYTES {
-            true => HUGE_TABLE_BYTES,
-            false => uffd_move::page_size(),
-        };
         let base = self.map.as_ptr().expose_provenance();
-        let start = (base + first * size_of::<T>()).next_multiple_of(unit);
+        let start = (base + first * size_of::<T>()).next_multiple_of(self.unit);
         let len = (base + self.map.len()).saturating_sub(start);
         if len > 0 {
             // SAFETY: the range is the table's own, and its entries are only ever seen as atomics,

@@ -2,5 +2,4 @@
 
 pub(crate) mod allocation;
 pub(crate) mod moving_space;
-pub(crate) mod gate;
 pub(crate) mod pace;

@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 
 use crate::addr::{Geometry, PageIndex};
 use crate::compact::page_state::PageStates;
+use crate::counters::Counters;
 use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, PageKind, Plan, PlanCell};
+use crate::gate::Gate;
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::LiveBitmap;
+use crate::mark::marks_apart::MarksApart;
 use crate::mark::slot_pages::SlotPages;
+use crate::mark::worklist::Sharing;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
 use crate::space::allocation::{Allocation, Cursor};
-use crate::space::gate::Gate;
 use crate::space::pace::Work;
-use crate::stats::Counters;
 use crate::transport::PageTransport;
 
 /// Service times of faults that fit between two cycles' ends; later ones are not recorded.
@@ -43,6 +45,7 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) transport: Box<dyn PageTransport>,
     pub(crate) allocation: Allocation,
     pub(crate) live: LiveBitmap,
+    pub(crate) marks_apart: MarksApart,
     pub(crate) offsets: OffsetTable,
     pub(crate) straddles: StraddleTable,
     pub(crate) slot_pages: SlotPages,
@@ -51,6 +54,7 @@ pub(crate) struct MovingSpace<M> {
     /// End of the compacted words in the new heap.
     pub(crate) compact_words: AtomicU32,
     pub(crate) gate: Gate,
+    pub(crate) sharing: Sharing,
     pub(crate) counters: Counters,
     pub(crate) fault_samples: Samples,
     /// Next band of pages for a collector thread.
@@ -84,6 +88,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             transport,
             allocation,
             live: LiveBitmap::new(geometry.words)?,
+            marks_apart: MarksApart::new(geometry.words)?,
             offsets: OffsetTable::new(geometry)?,
             straddles: StraddleTable::new(geometry.pages)?,
             slot_pages: SlotPages::new(geometry.pages)?,
@@ -91,6 +96,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             plan: PlanCell::default(),
             compact_words: AtomicU32::new(0),
             gate: Gate::default(),
+            sharing: Sharing::default(),
             counters: Counters::default(),
             fault_samples: Samples::new()?,
             next_band: AtomicU32::new(0),
@@ -269,6 +275,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         };
         let words = self.geometry.page_start(PageIndex(top));
         self.live.shed(words);
+        self.marks_apart.shed();
         self.offsets.shed(words, top);
         self.straddles.shed(top);
         self.states.shed(top);

@@ -4,12 +4,12 @@ use std::io;
 
 use uffd_move::{RegisterMode, Stop};
 
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::fatal::fatal;
 use crate::raw::map::Access;
 use crate::raw::uffd::{HeapUffd, done, is_transient};
-use crate::stats::Counters;
 use crate::transport::file_backed::Veil;
 use crate::transport::file_spaces::FileSpaces;
 

@@ -8,12 +8,12 @@ use uffd_move::Stop;
 
 use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::fatal::fatal;
 use crate::raw::map::{Reservation, SideTable};
 use crate::raw::uffd::{done, is_transient};
-use crate::stats::Counters;
 use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::{FAULT_CLUSTER_PAGES, PageTransport, SourceRun, Taker};
 

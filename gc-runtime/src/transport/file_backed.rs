@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicU64;
 
 use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::give_back::Giving;
 use crate::raw::map::Reservation;
 use crate::raw::words;
-use crate::stats::Counters;
 use crate::transport::file_spaces::FileSpaces;
 use crate::transport::{PageTransport, SourceRun, Taker};
 

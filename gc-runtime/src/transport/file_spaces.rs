@@ -14,9 +14,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::os::fd::AsFd;
 
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::raw::map::{Access, FileView, Reservation};
-use crate::stats::Counters;
 
 /// Emptied pages are given back in pieces of this many.
 const RELEASE_PAGES: u32 = 512;

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::map::{Reservation, SideTable};
 use crate::raw::words;
-use crate::stats::Counters;
 use crate::transport::{Compaction, PageTransport, SourceRun, Taker};
 
 /// Scratch pages: enough to batch, few enough to stay in the cache.

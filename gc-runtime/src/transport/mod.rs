@@ -25,11 +25,11 @@ use std::sync::atomic::AtomicU64;
 
 use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::give_back::Giving;
 use crate::raw::map::Reservation;
-use crate::stats::Counters;
 
 /// Pages that a fault builds and installs together, unless the transport knows better.
 pub(crate) const FAULT_CLUSTER_PAGES: u32 = 16;

@@ -7,12 +7,12 @@
 use std::io;
 use std::time::Duration;
 
+use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
 use crate::raw::fatal::fatal;
 use crate::raw::futex;
 use crate::raw::map::Access;
-use crate::stats::Counters;
 use crate::transport::file_backed::Veil;
 use crate::transport::file_spaces::FileSpaces;
 

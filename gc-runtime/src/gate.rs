@@ -1,15 +1,16 @@
-//! Lets faults in while pages can be missing, and knows when the last one is out.
+//! Lets mutators do the collector's work while there is some, and knows when the last one is out:
+//! faults while pages can be missing, helpers while objects are marked.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, yield_now};
 
-/// Whether page work may be done, and by how many threads it is being done.
+/// Whether mutators may do work, and how many are doing it.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     open: AtomicU32,
     inside: AtomicU32,
 }
 
-/// Permission to work on pages; the collector waits for it to be dropped before it finishes.
+/// Permission to work; the collector waits for it to be dropped before it finishes.
 #[derive(Debug)]
 pub(crate) struct Pass<'a>(&'a Gate);
 
@@ -32,19 +33,38 @@ impl Gate {
         // the gate closed.
         self.inside.fetch_add(1, Ordering::SeqCst);
         let pass = Pass(self);
-        (self.open.load(Ordering::SeqCst) == 1).then_some(pass)
+        self.is_open().then_some(pass)
+    }
+
+    /// Goes in if the gate is open and nobody else is inside.
+    #[inline]
+    pub(crate) fn enter_alone(&self) -> Option<Pass<'_>> {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst);
+        let pass = Pass(self);
+        (inside == 0 && self.is_open()).then_some(pass)
+    }
+
+    /// Whether threads are let in.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 1
+    }
+
+    /// Whether nobody is inside at the moment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inside.load(Ordering::SeqCst) == 0
     }
 
     /// Lets nobody in any more and waits until everybody is out.
     pub(crate) fn close(&self) {
         self.open.store(0, Ordering::SeqCst);
-        while self.inside.load(Ordering::SeqCst) != 0 {
-            std::thread::yield_now();
+        while !self.is_empty() {
+            yield_now();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
