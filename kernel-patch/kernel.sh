@@ -15,7 +15,8 @@
 #   kernel.sh each             every patch of the series: build, boot, test
 #   kernel.sh mutate [BUG...]  kernels with a known mistake: is it noticed?
 #   kernel.sh checkpatch       what checkpatch has to say
-#   kernel.sh deb [TARGET]     Debian's own kernel with the series, as packages
+#   kernel.sh deb [TARGET]     Debian's own kernel with the series, as packages, and a
+#                              look whether it boots and answers
 #
 # Everything is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/uffd-move; a kernel is
 # known by the hash of its source, its patches, its configuration and the
@@ -321,21 +322,28 @@ accel() {
 	cat "$mark"
 }
 
-# boot KERNEL LIST LOG [FOLDER [ARGUMENTS]]: true if the guest says that all went
-# well; FOLDER as for guest, ARGUMENTS for the kernel's command line
+# boot KERNEL LIST LOG [FOLDER [ARGUMENTS]]: builds it first
 boot() {
-	local kernel=$1 list=$2 log=$3 out initrd how seconds patience=
+	local out
+	out=$(build "$1") || return 1
+	boot_image "$1" "$out/bzImage" "$2" "$3" "$out" "${4:-}" "${5:-}"
+}
+
+# boot_image KERNEL IMAGE LIST LOG [BUILT [FOLDER [ARGUMENTS]]]: true if the guest
+# says that all went well; BUILT and FOLDER as for guest, ARGUMENTS for the kernel's
+# command line
+boot_image() {
+	local kernel=$1 image=$2 list=$3 log=$4 initrd how seconds patience=
 	# Emulation is slow, and may have to wait for a processor: what the kernel
 	# takes for a hang must be longer than that.
 	case $kernel in
 	debug|*-debug) patience="watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600" ;;
 	esac
-	out=$(build "$kernel") || return 1
-	how=$(accel "$out/bzImage")
-	initrd=$(guest "$list" "${4:-}" "$out") || return 1
+	how=$(accel "$image")
+	initrd=$(guest "$list" "${6:-}" "${5:-}") || return 1
 	seconds=$(awk '!/^#/ { s += $2 } END { print s + 120 }' "$list")
-	say "booting $kernel with $(basename "$list") ${5:-}($how, $seconds s at most), console in $log"
-	qemu "$seconds" "$how" "$out/bzImage" "$initrd" "$patience ${5:-}" > "$log" 2>&1 || true
+	say "booting $kernel with $(basename "$list") ${7:-}($how, $seconds s at most), console in $log"
+	qemu "$seconds" "$how" "$image" "$initrd" "$patience ${7:-}" > "$log" 2>&1 || true
 	rm -f "$initrd"
 	# The first verdict is always "failed"; only the last one counts.
 	[ "$(tr -d '\r' < "$log" | grep '^VERDICT: ' | tail -n 1)" = "VERDICT: passed" ]
@@ -570,6 +578,7 @@ missing() {
 # (its keys) and what nobody needs (debug symbols) taken out
 deb() {
 	local tree build=$cache/build/deb config=$cache/packages/config.amd64.xz target=${1:-bindeb-pkg}
+	local image verdict=passed
 	lock patched
 	tree=$(tree patched)
 	if [ ! -f "$config" ]; then
@@ -592,7 +601,16 @@ deb() {
 	make -C "$tree" O="$build" olddefconfig > /dev/null
 	grep -qx CONFIG_USERFAULTFD=y "$build/.config" || die "the configuration has no userfaultfd"
 	$slowly make -C "$tree" O="$build" -j"$jobs" KBUILD_BUILD_VERSION=1 "$target"
-	ls "$cache"/build/*.deb 2> /dev/null || true
+	[ "$target" = bindeb-pkg ] || return 0
+	# The image in the newest package must boot and answer as the tested kernels do.
+	# shellcheck disable=SC2012
+	image=$(ls -t "$cache"/build/linux-image-*-uffd-move_*.deb | head -n 1)
+	dpkg-deb --fsys-tarfile "$image" | tar -xO --wildcards './boot/vmlinuz-*' > "$work/vmlinuz"
+	boot_image deb "$work/vmlinuz" "$here/tests/deb.list" "$cache/logs/deb.log" || verdict=FAILED
+	head_of_table
+	rows deb $verdict "$cache/logs/deb.log" "$here/tests/deb.list"
+	ls "$cache"/build/*.deb
+	[ $verdict = passed ]
 }
 
 main() {
@@ -624,7 +642,7 @@ main() {
 	mutate) mutate "$@" ;;
 	checkpatch) checkpatch ;;
 	deb) deb "$@" ;;
-	*) sed -n '5,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+	*) sed -n '5,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
 	esac
 }
 
