@@ -88,6 +88,7 @@ impl<M: ObjectModel> Collector<M> {
         let core = &*self.core;
         core.globals.clear_dropped();
         core.space.clear_tables();
+        core.space.populate_tables();
         let mut mutators = core.safepoints.mutators();
         mutators.retain(|mutator| !mutator.is_dead());
         // Whoever attaches from now on has no roots and needs to log old values only; nobody can

@@ -36,7 +36,9 @@ pub(crate) struct StraddleTable {
 
 impl StraddleTable {
     pub(crate) fn new(pages: u32) -> std::io::Result<Self> {
-        Ok(Self { entries: SideTable::new((pages as usize + 1) * ENTRY_WORDS, c"gc straddlers")? })
+        Ok(Self {
+            entries: SideTable::sparse((pages as usize + 1) * ENTRY_WORDS, c"gc straddlers")?,
+        })
     }
 
     /// Notes the object at `start` for every later page it reaches into.

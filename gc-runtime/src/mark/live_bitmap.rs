@@ -147,6 +147,11 @@ impl LiveBitmap {
         self.blocks.clear(Range { start: 0, end: words.div_ceil(BLOCK_WORDS) as usize });
     }
 
+    /// Puts memory behind the bits of the first `words` words.
+    pub(crate) fn populate(&self, words: u32) {
+        self.blocks.populate(blocks(words));
+    }
+
     /// Gives back the memory of the bits from word `words` on: they are dead.
     pub(crate) fn shed(&self, words: u32) {
         self.blocks.shed(words.div_ceil(BLOCK_WORDS) as usize);

@@ -19,7 +19,7 @@ pub(crate) struct SlotPages {
 
 impl SlotPages {
     pub(crate) fn new(pages: u32) -> std::io::Result<Self> {
-        Ok(Self { pages: SideTable::new(pages as usize, c"gc slot pages")? })
+        Ok(Self { pages: SideTable::sparse(pages as usize, c"gc slot pages")? })
     }
 
     /// Notes the pages on which the object at `start` has slots.

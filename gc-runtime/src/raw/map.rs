@@ -306,7 +306,7 @@ pub(crate) struct SideTable<T: Zeroed> {
 }
 
 impl<T: Zeroed> SideTable<T> {
-    /// Makes a table of `len` zeros of which most will be used.
+    /// Makes a table of `len` zeros of which most will be used, by the collector first.
     pub(crate) fn new(len: usize, name: &CStr) -> io::Result<Self> {
         let mut table = Self::sparse(len, name)?;
         if table.map.len() >= HUGE_TABLE_BYTES {
@@ -319,7 +319,9 @@ impl<T: Zeroed> SideTable<T> {
         Ok(table)
     }
 
-    /// Makes a table of `len` zeros of which few will be used.
+    /// Makes a table of `len` zeros of which few will be used, or which mutators write to: it takes
+    /// milliseconds to fill a huge page with zeros where the machine has no memory behind it yet,
+    /// and whoever wrote to it first would wait for that.
     pub(crate) fn sparse(len: usize, name: &CStr) -> io::Result<Self> {
         let bytes = (len * size_of::<T>()).max(1);
         let map = MmapRaw::from(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?);
@@ -331,6 +333,17 @@ impl<T: Zeroed> SideTable<T> {
     /// Sets the entries of `range` to zero. The memory stays: it is needed again soon.
     pub(crate) fn clear(&self, range: std::ops::Range<usize>) {
         super::words::zero(&self[range]);
+    }
+
+    /// Puts memory behind the first `len` entries, as writing to each page would; what is there stays.
+    pub(crate) fn populate(&self, len: usize) {
+        let base = self.map.as_ptr().expose_provenance();
+        let bytes = (len * size_of::<T>()).min(self.map.len());
+        if bytes > 0 {
+            // SAFETY: the range is the table's own, and no content changes. A kernel without the
+            // request refuses it, and then whoever writes first waits.
+            let _ = unsafe { madvise(pointer(base), bytes, MmapAdvise::MADV_POPULATE_WRITE) };
+        }
     }
 
     /// Gives back the memory behind the entries from `first` on, which read as zeros afterwards; as

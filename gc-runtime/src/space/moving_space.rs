@@ -72,6 +72,8 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) peak_resident: AtomicU64,
     /// How many pages' side tables a finished cycle has left behind.
     stale_pages: AtomicU32,
+    /// The live bitmap has memory for so many pages.
+    populated: AtomicU32,
     black: AtomicU32,
 }
 
@@ -92,7 +94,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             offsets: OffsetTable::new(geometry)?,
             straddles: StraddleTable::new(geometry.pages)?,
             slot_pages: SlotPages::new(geometry.pages)?,
-            states: PageStates::new(SideTable::new(geometry.pages as usize, c"gc page states")?),
+            states: PageStates::new(SideTable::sparse(geometry.pages as usize, c"gc page states")?),
             plan: PlanCell::default(),
             compact_words: AtomicU32::new(0),
             gate: Gate::default(),
@@ -107,6 +109,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
             stale_pages: AtomicU32::new(0),
+            populated: AtomicU32::new(0),
             black: AtomicU32::new(NOT_BLACK),
         })
     }
@@ -274,6 +277,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             Tables::All => 0,
         };
         let words = self.geometry.page_start(PageIndex(top));
+        self.populated.store(top, Ordering::Relaxed);
         self.live.shed(words);
         self.marks_apart.shed();
         self.offsets.shed(words, top);
@@ -281,6 +285,15 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.states.shed(top);
         self.slot_pages.shed(top);
         self.fault_samples.values.shed(0);
+    }
+
+    /// Makes sure that marking finds memory for its bits: the kernel fills huge pages with zeros one by
+    /// one, which can take milliseconds each, and mutators that keep pace with marking would wait.
+    pub(crate) fn populate_tables(&self) {
+        let top = self.allocation.lock().top.min(self.geometry.pages);
+        if self.populated.fetch_max(top, Ordering::Relaxed) < top {
+            self.live.populate(self.geometry.page_start(PageIndex(top)));
+        }
     }
 
     /// Makes the side tables fit for the next cycle.
