@@ -29,19 +29,17 @@ impl Gate {
     /// Goes in if the gate is open.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Pass<'_>> {
-        // Sequentially consistent: either the closer sees this thread inside, or this thread sees
-        // the gate closed.
-        self.inside.fetch_add(1, Ordering::SeqCst);
-        let pass = Pass(self);
-        self.is_open().then_some(pass)
+        self.enter_among(u32::MAX)
     }
 
-    /// Goes in if the gate is open and nobody else is inside.
+    /// Goes in if the gate is open and no more than `most` are inside then.
     #[inline]
-    pub(crate) fn enter_alone(&self) -> Option<Pass<'_>> {
+    pub(crate) fn enter_among(&self, most: u32) -> Option<Pass<'_>> {
+        // Sequentially consistent: either the closer sees this thread inside, or this thread sees
+        // the gate closed.
         let inside = self.inside.fetch_add(1, Ordering::SeqCst);
         let pass = Pass(self);
-        (inside == 0 && self.is_open()).then_some(pass)
+        (inside < most && self.is_open()).then_some(pass)
     }
 
     /// Whether threads are let in.

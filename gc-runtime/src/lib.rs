@@ -124,6 +124,7 @@ mod release {
 }
 #[cfg(loom)]
 mod mark {
+    pub(crate) mod batches;
     pub(crate) mod worklist;
 }
 

@@ -387,6 +387,13 @@ mod tests {
         Arc::new(MutatorCore::new(heap, 0, 0, None).unwrap())
     }
 
+    fn a_safe_mutator() -> (Safepoints, Arc<MutatorCore>) {
+        let (safepoints, core) = (Safepoints::default(), mutator());
+        core.enter_safe(&safepoints);
+        safepoints.mutators().push(Arc::clone(&core));
+        (safepoints, core)
+    }
+
     #[test]
     fn nobody_runs_while_the_world_is_stopped() {
         let safepoints = Safepoints::default();
@@ -421,10 +428,7 @@ mod tests {
 
     #[test]
     fn a_pause_ends_before_those_who_wait_for_it_run_on() {
-        let safepoints = Safepoints::default();
-        let core = mutator();
-        core.enter_safe(&safepoints);
-        safepoints.mutators().push(Arc::clone(&core));
+        let (safepoints, core) = a_safe_mutator();
         for _ in 0..20 {
             let mutators = safepoints.mutators();
             safepoints.stop(&mutators);
@@ -447,10 +451,7 @@ mod tests {
 
     #[test]
     fn a_safe_mutator_is_served_by_the_collector() {
-        let safepoints = Safepoints::default();
-        let core = mutator();
-        core.enter_safe(&safepoints);
-        safepoints.mutators().push(Arc::clone(&core));
+        let (safepoints, core) = a_safe_mutator();
         let mutators = safepoints.mutators();
         let served = AtomicU32::new(0);
         Safepoints::ask_all(&mutators, Request::SCAN_ROOTS);

@@ -55,6 +55,7 @@ const TABLE: &[Layers] = &[
                 "mark/live_bitmap",
                 "mark/marks_apart",
                 "mark/slot_pages",
+                "mark/batches",
                 "mark/barrier",
                 "mark/worklist",
             ],

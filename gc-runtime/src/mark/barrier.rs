@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crossbeam_deque::Injector;
+use crate::mark::batches::Batches;
 
 /// Entries of one mutator's log before it is handed to the collector.
 const LOG_ENTRIES: usize = 512;
@@ -22,33 +22,8 @@ pub(crate) enum BarrierMode {
     LogBoth = 2,
 }
 
-/// Batches of logged references, from all mutators.
-#[derive(Debug, Default)]
-pub(crate) struct LoggedReferences {
-    batches: Injector<Vec<u64>>,
-}
-
-impl LoggedReferences {
-    pub(crate) fn push(&self, batch: Vec<u64>) {
-        if !batch.is_empty() {
-            self.batches.push(batch);
-        }
-    }
-
-    pub(crate) fn pop(&self) -> Option<Vec<u64>> {
-        loop {
-            match self.batches.steal() {
-                crossbeam_deque::Steal::Success(batch) => return Some(batch),
-                crossbeam_deque::Steal::Empty => return None,
-                crossbeam_deque::Steal::Retry => {}
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-}
+/// Logged references, from all mutators.
+pub(crate) type LoggedReferences = Batches<u64>;
 
 /// One mutator's log. Written by the mutator, or by the collector while it holds the mutator.
 #[derive(Debug)]
@@ -100,7 +75,7 @@ mod tests {
         }
         log.flush(&to);
         let mut all = Vec::new();
-        while let Some(batch) = to.pop() {
+        while let Some(batch) = to.take() {
             all.extend(batch);
         }
         all.sort_unstable();

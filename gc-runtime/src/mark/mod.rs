@@ -11,6 +11,7 @@ pub(crate) mod slot_pages;
 pub(crate) mod marks_apart;
 pub(crate) mod barrier;
 pub(crate) mod worklist;
+pub(crate) mod batches;
 pub(crate) mod ephemerons;
 pub(crate) mod discovered;
 pub(crate) mod large_leaves;

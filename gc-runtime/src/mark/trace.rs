@@ -91,6 +91,14 @@ enum Side {
     Many,
 }
 
+impl Side {
+    /// How many threads set bits where this one does.
+    #[inline(always)]
+    fn writers(self) -> Writers {
+        if self == Self::Many { Writers::Many } else { Writers::One }
+    }
+}
+
 struct Tracer<'a, M, const KEYS: bool> {
     space: &'a MovingSpace<M>,
     discovered: &'a Discovered,
@@ -132,7 +140,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         loop {
             if !self.drain() {
                 self.report();
-            } else if let Some(batch) = logged.pop() {
+            } else if let Some(batch) = logged.take() {
                 for value in batch {
                     self.shade(value);
                 }
@@ -198,18 +206,14 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         let space = self.space;
         let words = space.words();
         if KEYS {
-            let writers = if self.side == Side::Many { Writers::Many } else { Writers::One };
-            for value_slot in self.discovered.ephemerons.woken_by(word, writers) {
+            for value_slot in self.discovered.ephemerons.woken_by(word, self.side.writers()) {
                 self.shade_slot(value_slot);
             }
         }
         let layout = self.layout(word);
         match self.side {
-            Side::Alone | Side::BesideHelper => {
-                space.live.fill(word, layout.words(), Writers::One);
-            }
             Side::Helper => space.marks_apart.fill(word, layout.words()),
-            Side::Many => space.live.fill(word, layout.words(), Writers::Many),
+            side => space.live.fill(word, layout.words(), side.writers()),
         }
         self.words += layout.words();
         space.straddles.note_object(space.geometry, word, layout);
@@ -295,12 +299,9 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     fn claim(&self, word: u32) -> bool {
         let MovingSpace { live, marks_apart, .. } = self.space;
         match self.side {
-            Side::Alone => live.claim(word, Writers::One),
-            Side::BesideHelper => {
-                !marks_apart.marks().is_live(word) && live.claim(word, Writers::One)
-            }
             Side::Helper => !live.is_live(word) && marks_apart.claim(word),
-            Side::Many => live.claim(word, Writers::Many),
+            Side::BesideHelper if marks_apart.marks().is_live(word) => false,
+            side => live.claim(word, side.writers()),
         }
     }
 

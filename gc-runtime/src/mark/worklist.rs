@@ -5,10 +5,9 @@
 //! older an entry, the more it is likely to lead to; how many there are says little (a tree's stack is
 //! as long as the tree is deep).
 
-use crossbeam_deque::Steal;
-
 use crate::gate::{Gate, Pass};
-use crate::sync::{AtomicBool, AtomicUsize, Injector, Ordering, yield_now};
+use crate::mark::batches::Batches;
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, yield_now};
 
 /// Portions that lie ready while somebody may want one.
 const READY: usize = 2;
@@ -19,7 +18,7 @@ const PORTION: usize = 4096;
 /// What the threads that mark have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Sharing {
-    portions: Injector<Vec<u32>>,
+    portions: Batches<u32>,
     /// Threads of the collector in this round, and those of them that have nothing to do.
     threads: AtomicUsize,
     idle: AtomicUsize,
@@ -53,10 +52,7 @@ impl Sharing {
     /// By a mutator: may it help? If not, it may soon, if marking goes on. A single thread of the
     /// collector has one helper at a time, whose marks stand apart.
     pub(crate) fn enter(&self) -> Option<Pass<'_>> {
-        let pass = match self.is_alone() {
-            true => self.helpers.enter_alone(),
-            false => self.helpers.enter(),
-        };
+        let pass = self.helpers.enter_among(if self.is_alone() { 1 } else { u32::MAX });
         if pass.is_none() && !self.helpers.is_open() {
             self.asked.store(true, Ordering::Relaxed);
         }
@@ -71,22 +67,6 @@ impl Sharing {
     fn wants_portion(&self) -> bool {
         (self.idle.load(Ordering::Relaxed) > 0 || self.helpers.is_open())
             && self.portions.len() < READY
-    }
-
-    fn push(&self, portion: Vec<u32>) {
-        if !portion.is_empty() {
-            self.portions.push(portion);
-        }
-    }
-
-    fn take(&self) -> Option<Vec<u32>> {
-        loop {
-            match self.portions.steal() {
-                Steal::Success(portion) => return Some(portion),
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
-        }
     }
 }
 
@@ -121,13 +101,13 @@ impl<'a> Worklist<'a> {
                 // The rest of a long stack would have to move.
                 _ => self.stack.split_off(len - PORTION),
             };
-            self.sharing.push(portion);
+            self.sharing.portions.push(portion);
         }
     }
 
     /// Takes a portion, of which there may be none.
     pub(crate) fn take(&mut self) -> bool {
-        let Some(mut portion) = self.sharing.take() else { return false };
+        let Some(mut portion) = self.sharing.portions.take() else { return false };
         if self.stack.capacity() < portion.capacity() {
             std::mem::swap(&mut self.stack, &mut portion);
         }
@@ -138,8 +118,8 @@ impl<'a> Worklist<'a> {
     /// Leaves everything to others, in two portions: one each for the collector and the next helper.
     pub(crate) fn leave(&mut self) {
         let newer = self.stack.split_off(self.stack.len() / 2);
-        self.sharing.push(std::mem::take(&mut self.stack));
-        self.sharing.push(newer);
+        self.sharing.portions.push(std::mem::take(&mut self.stack));
+        self.sharing.portions.push(newer);
     }
 
     /// Waits until there is `more` or a portion (true), or everybody is idle and no mutator helps
@@ -186,7 +166,10 @@ mod tests {
         assert!(sharing.enter().is_some() && !sharing.is_asked());
         list.share();
         assert_eq!(list.stack, [6, 7]);
-        assert_eq!((sharing.take(), sharing.take()), (Some(vec![0, 1, 2, 3]), Some(vec![4, 5])));
+        assert_eq!(
+            (sharing.portions.take(), sharing.portions.take()),
+            (Some(vec![0, 1, 2, 3]), Some(vec![4, 5]))
+        );
     }
 
     #[test]
@@ -198,7 +181,7 @@ mod tests {
         (0..40_000).for_each(|word| list.push(word));
         list.share();
         assert_eq!(list.stack.len(), 40_000 - 2 * PORTION);
-        assert_eq!(sharing.take().unwrap()[0], 40_000 - 4096);
+        assert_eq!(sharing.portions.take().unwrap()[0], 40_000 - 4096);
     }
 
     /// Each entry above zero leads to two that are one less. Threads and helpers, which leave after a
@@ -260,7 +243,7 @@ mod tests {
                     over.store(true, Ordering::Relaxed);
                     assert_eq!(all, (2 << DEPTH) - 1);
                 });
-                assert!(sharing.take().is_none());
+                assert!(sharing.portions.take().is_none());
             }
         }
     }

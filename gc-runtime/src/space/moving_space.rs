@@ -277,7 +277,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             Tables::All => 0,
         };
         let words = self.geometry.page_start(PageIndex(top));
-        self.populated.store(top, Ordering::Relaxed);
+        self.populated.fetch_min(top, Ordering::Relaxed);
         self.live.shed(words);
         self.marks_apart.shed();
         self.offsets.shed(words, top);

@@ -43,7 +43,7 @@ impl World {
         }
         self.over.store(true, Ordering::SeqCst);
         assert_eq!(self.scanned.load(Ordering::Relaxed), OBJECTS);
-        assert!(self.sharing.take().is_none());
+        assert!(self.sharing.portions.take().is_none());
     }
 
     /// A mutator, which scans one object and leaves the rest.
