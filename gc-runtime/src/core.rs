@@ -17,7 +17,7 @@ use crate::options::{Islands, Zeal};
 use crate::references::References;
 use crate::release::{Drainer, Release};
 use crate::roots::GlobalRoots;
-use crate::safepoint::{MutatorCore, Request, Safepoints};
+use crate::safepoint::{MutatorCore, Mutators, Request, Safepoints};
 use crate::space::moving_space::MovingSpace;
 use crate::verify::{Check, CheckResult};
 
@@ -156,6 +156,14 @@ impl<M: ObjectModel> HeapCore<M> {
         } else {
             None
         }
+    }
+
+    /// Changes what all mutators log, which the caller has stopped, and who attaches later.
+    pub(crate) fn set_barrier(&self, mutators: &Mutators<'_>, mode: BarrierMode) {
+        for mutator in mutators.iter() {
+            mutator.block.marking.store(mode as u32, Ordering::Relaxed);
+        }
+        self.barrier_mode.store(mode as u32, Ordering::Release);
     }
 
     /// Carries out `request` for a mutator whose state the caller owns.

@@ -36,6 +36,7 @@ impl Count {
 pub(crate) struct Counters {
     pub(crate) bytes_copied: Count,
     pub(crate) bytes_slid: Count,
+    pub(crate) pages_unread: Count,
     pub(crate) pages_moved: Count,
     pub(crate) pages_recycled: Count,
     pub(crate) pages_allocated: Count,

@@ -179,25 +179,29 @@ impl<M: ObjectModel> Mutator<M> {
     #[inline(always)]
     pub(crate) fn before_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
         if self.core.block.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
-            self.log_store(slot, new);
+            self.note_store(slot, new);
         }
     }
 
     /// Tells a marking that is under way of an object that it might not find by itself.
     pub(crate) fn log_if_marking(&self, value: u64) {
-        if self.core.block.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+        if BarrierMode::logs(self.core.block.marking.load(Ordering::Relaxed)) {
             self.core.log.log(value, &self.shared().logged);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn log_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
-        let logged = &self.shared().logged;
-        self.core.log.log(slot.load(Ordering::Relaxed), logged);
-        if self.core.block.marking.load(Ordering::Relaxed) == BarrierMode::LogBoth as u32 {
+    fn note_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
+        let HeapCore { space, logged, .. } = self.shared();
+        let marking = self.core.block.marking.load(Ordering::Relaxed);
+        if BarrierMode::logs(marking) {
+            self.core.log.log(slot.load(Ordering::Relaxed), logged);
+        }
+        if marking == BarrierMode::LogBoth as u32 {
             self.core.log.log(new, logged);
         }
+        space.reach.note_store(space.geometry, std::ptr::from_ref(slot).addr() as u64, new);
     }
 }
 

@@ -23,7 +23,7 @@ impl<M: ObjectModel> Mutator<M> {
     /// Makes a strong reference of a weak one, if its object is not dead.
     fn strengthen(&self, value: u64) -> Option<Local<'_>> {
         let core = self.heap.core();
-        if self.core.block.marking.load(Ordering::Relaxed) != BarrierMode::Idle as u32 {
+        if BarrierMode::logs(self.core.block.marking.load(Ordering::Relaxed)) {
             // Nothing else may lead the collector there.
             self.core.log.log(value, &core.logged);
         } else if core.references.is_clearing() && !core.space.is_live(value) {

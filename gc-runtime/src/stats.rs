@@ -58,6 +58,9 @@ pub struct CycleStats {
     pub bytes_copied: u64,
     /// Bytes of whole pages that kept their content: what islands have saved from being copied.
     pub bytes_slid: u64,
+    /// Of these pages, those whose words were not looked at: without references, or with none that
+    /// changes.
+    pub pages_unread: u64,
     /// Runs of pages that kept their content, without the dense prefix.
     pub islands: u64,
     /// Bytes left empty before them.
@@ -141,6 +144,8 @@ pub struct HeapStats {
     pub bytes_copied: u64,
     /// Bytes of whole pages that kept their content.
     pub bytes_slid: u64,
+    /// Of these pages, those whose words were not looked at.
+    pub pages_unread: u64,
     /// Runs of pages that kept their content, without dense prefixes.
     pub islands: u64,
     /// Bytes left empty before them.
@@ -228,6 +233,7 @@ impl HeapStats {
             held_back_ns: 0,
             bytes_copied: 0,
             bytes_slid: 0,
+            pages_unread: 0,
             islands: 0,
             island_padding_bytes: 0,
             pages_moved: 0,
@@ -294,6 +300,7 @@ impl HeapStats {
     pub(crate) fn take_counts(&mut self, cycle: &mut CycleStats, counters: &Counters) {
         cycle.bytes_copied = counters.bytes_copied.take();
         cycle.bytes_slid = counters.bytes_slid.take();
+        cycle.pages_unread = counters.pages_unread.take();
         cycle.pages_moved = counters.pages_moved.take();
         cycle.pages_recycled = counters.pages_recycled.take();
         cycle.pages_allocated = counters.pages_allocated.take();
@@ -325,6 +332,7 @@ impl HeapStats {
         self.summary_ns += cycle.summary_ns;
         self.bytes_copied += cycle.bytes_copied;
         self.bytes_slid += cycle.bytes_slid;
+        self.pages_unread += cycle.pages_unread;
         self.islands += cycle.islands;
         self.island_padding_bytes += cycle.island_padding_bytes;
         self.pages_moved += cycle.pages_moved;

@@ -54,7 +54,7 @@ const TABLE: &[Layers] = &[
             &[
                 "mark/live_bitmap",
                 "mark/marks_apart",
-                "mark/slot_pages",
+                "mark/page_reach",
                 "mark/batches",
                 "mark/barrier",
                 "mark/worklist",

@@ -123,7 +123,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             next = self.copy_live(first, &target[..need]);
         }
         words::fill(&target[need..target.len() - tail], 0);
-        if need > 0 && self.have_slots(first, next) {
+        if need > 0 && self.have_references(first, next) {
             self.forward_packed(first, next, &target[..need], forwarding);
         }
         if tail > 0 {
@@ -131,10 +131,10 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
     }
 
-    /// Whether there are slots on the pages of the old heap from word `first` to before `end`.
+    /// Whether there are references on the pages of the old heap from word `first` to before `end`.
     #[inline(always)]
-    fn have_slots(&self, first: u32, end: u32) -> bool {
-        self.slot_pages.any(self.geometry.page_of(first).0..self.geometry.page_of(end - 1).0 + 1)
+    fn have_references(&self, first: u32, end: u32) -> bool {
+        self.reach.any(self.geometry.page_of(first).0..self.geometry.page_of(end - 1).0 + 1)
     }
 
     /// Forwards the slots of `target`, the live words from `first` on of the old heap; the one after
@@ -261,7 +261,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
     }
 
-    /// Forwards the slots of `words`, the content of the old heap's page `from`.
+    /// Forwards the slots of `words`, the content of the old heap's page `from`, unless none would
+    /// change.
     fn update_slid(
         &self,
         from: PageIndex,
@@ -269,7 +270,11 @@ impl<M: ObjectModel> MovingSpace<M> {
         words: &[AtomicU64],
         forwarding: Forwarding<'_>,
     ) {
-        if self.slot_pages.has(from) {
+        // On the dense prefix, references to the dense prefix stay as they are.
+        let stay = if from.0 < plan.dense { plan.dense } else { 0 };
+        if self.reach.ends_before(from, stay) {
+            self.counters.pages_unread.add(1);
+        } else {
             cpu::with_bit_counting(
                 #[inline(always)]
                 || self.update_slots(from, plan, words, forwarding),

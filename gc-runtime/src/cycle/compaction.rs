@@ -11,6 +11,7 @@ use crate::cycle::Collector;
 use crate::event::{Event, PauseKind, Phase};
 use crate::forward::Plan;
 use crate::forward::offset_table::Summary;
+use crate::mark::barrier::BarrierMode;
 use crate::model::ObjectModel;
 use crate::options::Poison;
 use crate::raw::give_back::Giving;
@@ -133,6 +134,7 @@ impl<M: ObjectModel> Collector<M> {
         for mutator in pause.mutators().iter() {
             core.retire_buffers(mutator);
         }
+        core.set_barrier(pause.mutators(), BarrierMode::Idle);
         let mut cursor = space.allocation.lock();
         let resident = cursor.resident.max(cursor.top);
         let plan = Plan {
@@ -263,6 +265,7 @@ impl<M: ObjectModel> Collector<M> {
             // What is born from here on must not be noted for a cycle that has ended.
             self.core.retire_buffers(mutator);
         }
+        self.core.set_barrier(pause.mutators(), BarrierMode::Idle);
         self.core.references.discovered.large_leaves.settle(|word| word);
         plan.black = space.black();
         plan.used = space.allocation.lock().top;

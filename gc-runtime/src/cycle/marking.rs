@@ -47,10 +47,7 @@ impl<M: ObjectModel> Collector<M> {
             mutator.log.flush(&core.logged);
         }
         self.trace();
-        for mutator in pause.mutators().iter() {
-            mutator.block.marking.store(BarrierMode::Idle as u32, Ordering::Relaxed);
-        }
-        core.barrier_mode.store(BarrierMode::Idle as u32, Ordering::Release);
+        core.set_barrier(pause.mutators(), BarrierMode::Watch);
         core.references.begin_clearing();
         pause.resume()
     }

@@ -20,6 +20,17 @@ pub(crate) enum BarrierMode {
     LogOld = 1,
     /// The old and the new value: its roots have not been scanned yet.
     LogBoth = 2,
+    /// Nothing: marking is over. But how far its stores reach is noted until the flip, as in the two
+    /// modes before ([`PageReach`](crate::mark::page_reach::PageReach)).
+    Watch = 3,
+}
+
+impl BarrierMode {
+    /// Whether a mutator whose `marking` word this is logs references.
+    #[inline(always)]
+    pub(crate) fn logs(marking: u32) -> bool {
+        marking == Self::LogOld as u32 || marking == Self::LogBoth as u32
+    }
 }
 
 /// Logged references, from all mutators.

@@ -7,7 +7,7 @@
 //! logs what it stores, because its unscanned roots may be the only other place that has it.
 
 pub(crate) mod live_bitmap;
-pub(crate) mod slot_pages;
+pub(crate) mod page_reach;
 pub(crate) mod marks_apart;
 pub(crate) mod barrier;
 pub(crate) mod worklist;

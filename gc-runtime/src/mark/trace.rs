@@ -8,6 +8,7 @@ use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
 use crate::mark::large_leaves::{Layouts, is_large_leaf};
 use crate::mark::live_bitmap::Writers;
+use crate::mark::page_reach::Reach;
 use crate::mark::worklist::Worklist;
 use crate::model::ObjectModel;
 use crate::raw::words::prefetch;
@@ -217,16 +218,20 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         }
         self.words += layout.words();
         space.straddles.note_object(space.geometry, word, layout);
-        space.slot_pages.note_object(space.geometry, word, layout);
         if layout.has_weak_slots() {
             return self.scan_weak(word, layout);
         }
+        let mut reach = Reach::NONE;
         layout.slots_in(
             &space.model,
             0..layout.words(),
             #[inline(always)]
-            |slot| self.shade(words[(word + slot) as usize].load(Ordering::Relaxed)),
+            |slot| {
+                let value = words[(word + slot) as usize].load(Ordering::Relaxed);
+                reach = reach.max(self.shade(value));
+            },
         );
+        space.reach.note_object(space.geometry, word, layout, reach);
     }
 
     /// An object's layout, which for a large one without slots may be known without reading it.
@@ -248,6 +253,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     #[inline(never)]
     fn scan_weak(&mut self, word: u32, layout: ObjectLayout) {
         self.with_weak_slots.push(word);
+        self.space.reach.note_object(self.space.geometry, word, layout, Reach::UNKNOWN);
         match layout.weak_slots() {
             WeakSlots::Range(_) => {}
             WeakSlots::Mixed { first, strong, .. } => {
@@ -282,15 +288,16 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         self.shade(value);
     }
 
-    /// Makes the object that `value` refers to grey, if it is one and is white.
+    /// Makes the object that `value` refers to grey, if it is one and is white; how far `value`
+    /// reaches.
     #[inline(always)]
-    fn shade(&mut self, value: u64) {
-        if let Some(word) = self.space.geometry.word_of(value)
-            && word < self.black
-            && self.claim(word)
-        {
+    fn shade(&mut self, value: u64) -> Reach {
+        let geometry = self.space.geometry;
+        let Some(word) = geometry.word_of(value) else { return Reach::NONE };
+        if word < self.black && self.claim(word) {
             self.list.push(word);
         }
+        Reach::of_word(geometry, word)
     }
 
     /// Marks an object; true if nobody has before. Two sides that do so in the same moment both scan

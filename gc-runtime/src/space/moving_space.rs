@@ -14,7 +14,7 @@ use crate::gate::Gate;
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::LiveBitmap;
 use crate::mark::marks_apart::MarksApart;
-use crate::mark::slot_pages::SlotPages;
+use crate::mark::page_reach::{PageReach, Reach};
 use crate::mark::worklist::Sharing;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
@@ -48,7 +48,7 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) marks_apart: MarksApart,
     pub(crate) offsets: OffsetTable,
     pub(crate) straddles: StraddleTable,
-    pub(crate) slot_pages: SlotPages,
+    pub(crate) reach: PageReach,
     pub(crate) states: PageStates<SideTable<AtomicU32>>,
     pub(crate) plan: PlanCell,
     /// End of the compacted words in the new heap.
@@ -93,7 +93,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             marks_apart: MarksApart::new(geometry.words)?,
             offsets: OffsetTable::new(geometry)?,
             straddles: StraddleTable::new(geometry.pages)?,
-            slot_pages: SlotPages::new(geometry.pages)?,
+            reach: PageReach::new(geometry.pages)?,
             states: PageStates::new(SideTable::sparse(geometry.pages as usize, c"gc page states")?),
             plan: PlanCell::default(),
             compact_words: AtomicU32::new(0),
@@ -230,7 +230,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         while at < end {
             let layout = self.layout(&words[at as usize..]);
             self.straddles.note_object(self.geometry, at, layout);
-            self.slot_pages.note_object(self.geometry, at, layout);
+            self.reach.note_object(self.geometry, at, layout, Reach::UNKNOWN);
             at += layout.words();
         }
         for page in self.geometry.page_of(start).0..=self.geometry.page_of(end - 1).0 {
@@ -283,7 +283,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.offsets.shed(words, top);
         self.straddles.shed(top);
         self.states.shed(top);
-        self.slot_pages.shed(top);
+        self.reach.shed(top);
         self.fault_samples.values.shed(0);
     }
 
@@ -301,7 +301,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let pages = self.stale_pages.swap(0, Ordering::Relaxed).min(self.geometry.pages);
         self.live.clear(self.geometry.page_start(PageIndex(pages)));
         self.straddles.clear(pages);
-        self.slot_pages.clear(pages);
+        self.reach.clear(pages);
         self.states.reset(pages);
     }
 }
