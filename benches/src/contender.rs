@@ -5,8 +5,9 @@ use std::fmt;
 use gc_runtime::{Heap, HeapStats, Islands, Transport, TransportChoice};
 
 use crate::error::{BenchError, chain};
+use crate::pass::Pass;
 use crate::samples::counter;
-use crate::shape::{Shape, Table};
+use crate::shape::Shape;
 
 /// What is compared: a transport, or the floor under all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,20 +89,10 @@ impl Contender {
         let mut measured = Vec::with_capacity(cycles);
         for pass in 0..=cycles {
             let seed = u64::try_from(pass).expect("a small number");
-            let table = Table::fill(&mut mutator, used, shape, seed)?;
-            let before = heap.stats();
-            mutator.collect();
-            let after = heap.stats();
-            table.check(&mut mutator)?;
-            table.clear(&mutator);
-            // Empties the heap, so that every pass finds it alike.
-            mutator.collect();
-            if after.cycles == before.cycles {
-                return Err(BenchError::NoCycle);
-            }
+            let pass_over = Pass::over(&heap, &mut mutator, used, shape, seed, || Ok(()))?;
             let is_warm_up = pass == 0;
             if !is_warm_up {
-                measured.push(Cycle::between(&before, &after));
+                measured.push(pass_over.cycle);
             }
         }
         Ok(measured)

@@ -86,6 +86,11 @@ fn meminfo_mib(name: &str) -> u64 {
     kib.and_then(|kib| kib.trim().parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
 }
 
+/// The number behind `name` in a file of /proc, on the first line that starts with it.
+pub(crate) fn number_after(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
 /// The value of the first `name : value` line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -113,6 +118,8 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: Some CPU: fast\nmodel name\t: other\n";
         assert_eq!(field(text, "model name"), Some("Some CPU: fast"));
         assert_eq!(field(text, "flags"), None);
+        assert_eq!(number_after("VmSwap:\t  12 kB\nVmRSS: 34 kB\n", "VmRSS:"), Some(34));
+        assert_eq!(number_after("pswpin 3\n", "pswpout "), None);
         assert_eq!(chosen("always [madvise] never\n"), Some("madvise"));
         assert_eq!(chosen(""), None);
     }

@@ -11,6 +11,7 @@ use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
 use crate::claim::Claim;
 use crate::error::BenchError;
+use crate::machine::number_after;
 use crate::raw::page_out;
 use crate::report::Answer;
 use crate::samples::{Series, counter};
@@ -206,17 +207,12 @@ impl Process {
     fn now() -> Result<Self, BenchError> {
         let status = fs::read_to_string("/proc/self/status")?;
         let events = fs::read_to_string("/proc/vmstat")?;
+        let number = |text, name| number_after(text, name).unwrap_or(0);
         Ok(Self {
-            swapped_kib: number_after(&status, "VmSwap:"),
-            resident_kib: number_after(&status, "VmRSS:"),
-            peak_kib: number_after(&status, "VmHWM:"),
-            swapped_in: number_after(&events, "pswpin "),
+            swapped_kib: number(&status, "VmSwap:"),
+            resident_kib: number(&status, "VmRSS:"),
+            peak_kib: number(&status, "VmHWM:"),
+            swapped_in: number(&events, "pswpin "),
         })
     }
-}
-
-fn number_after(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
 }
