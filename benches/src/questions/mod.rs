@@ -3,6 +3,7 @@
 pub mod emulation;
 pub mod faults;
 pub mod fraction;
+pub mod huge;
 pub mod islands;
 pub mod losing;
 pub mod mutator;
@@ -34,6 +35,7 @@ pub const ALL: [Question; COUNT] = [
     transports::QUESTION,
     fraction::QUESTION,
     islands::QUESTION,
+    huge::QUESTION,
     faults::QUESTION,
     emulation::QUESTION,
     losing::QUESTION,
@@ -44,7 +46,7 @@ pub const ALL: [Question; COUNT] = [
     utilisation::QUESTION,
 ];
 
-const COUNT: usize = 12;
+const COUNT: usize = 13;
 
 /// What all questions have in common.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,6 +4,7 @@
     reason = "mremap, madvise, a signal handler and assembly; docs/safety.md lists them"
 )]
 
+mod advice;
 mod child;
 mod fault_entry;
 mod paging;
@@ -11,6 +12,7 @@ mod published;
 mod spaces;
 mod words;
 
+pub use advice::{Advice, advise};
 pub use child::{Ended, wait};
 pub use fault_entry::{FaultEntry, ServeFault};
 pub use paging::page_out;
