@@ -105,6 +105,15 @@ impl Control {
             .expect("no panic while the control state is held")
     }
 
+    /// Waits until `done` is true of the state, but no longer than `limit`; whether it is.
+    fn wait_until_or(&self, limit: Duration, done: impl Fn(&ControlState) -> bool) -> bool {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !done(state))
+            .expect("no panic while the control state is held");
+        done(&state)
+    }
+
     /// Changes the state and tells everybody.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut ControlState) -> R) -> R {
         let result = change(&mut self.lock());
@@ -136,6 +145,9 @@ impl<M: ObjectModel> Drainer for HeapCore<M> {
 
 /// A mutator that is held back for so long at a time has stalled.
 const LONG_WAIT: Duration = Duration::from_millis(1);
+
+/// How long a mutator that would help and cannot waits before it looks again.
+pub(crate) const HELP_WAIT: Duration = Duration::from_micros(50);
 
 /// Breaks the heap unless it is forgotten.
 struct BreakOnPanic<'a, M: ObjectModel>(&'a HeapCore<M>);
@@ -281,6 +293,28 @@ impl<M: ObjectModel> HeapCore<M> {
         drop(self.control.wait_until(|state| done(state) || self.broken.load(Ordering::Acquire)));
         self.leave_safe(mutator);
         self.poll(mutator);
+    }
+
+    /// By a running mutator: does some of the collector's work until `done`, and waits while there is
+    /// none that can be shared.
+    pub(crate) fn wait_helping(&self, mutator: &MutatorCore, done: impl Fn(&ControlState) -> bool) {
+        let over = |state: &ControlState| done(state) || self.broken.load(Ordering::Acquire);
+        loop {
+            if self.help() {
+                self.poll(mutator);
+                if over(&self.control.lock()) {
+                    return;
+                }
+                continue;
+            }
+            mutator.enter_safe(&self.safepoints);
+            let is_over = self.control.wait_until_or(HELP_WAIT, over);
+            self.leave_safe(mutator);
+            self.poll(mutator);
+            if is_over {
+                return;
+            }
+        }
     }
 
     /// Whether a quarter of what is in use may be garbage: it has been allocated since the last cycle.

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
+use crate::core::HELP_WAIT;
 use crate::error::{OomCause, OutOfMemory};
 use crate::event::{CycleReason, Event};
 use crate::layout::{Content, MIN_OBJECT_WORDS};
@@ -21,9 +22,6 @@ const LARGE_SHARE: usize = 4;
 /// Full cycles without success after which an allocation gives up: one of any kind, and two that
 /// pack everything, of which the second finds what died while the first ran.
 const FRUITLESS_CYCLES: u32 = 3;
-
-/// How long a mutator that is ahead of the collector waits before it looks again.
-const PACE_WAIT: Duration = Duration::from_micros(50);
 
 /// Where a new object goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +170,7 @@ impl<M: ObjectModel> Mutator<M> {
         every != 0 && self.core.refills.fetch_add(1, Ordering::Relaxed) % every == every - 1
     }
 
-    /// Waits until memory may have become free; 1 if a whole cycle passed meanwhile. After
+    /// Waits, and helps meanwhile, until memory may have become free; 1 if a whole cycle passed meanwhile. After
     /// `fruitless` cycles that did not help it is an emergency.
     fn wait_for_memory(&self, fruitless: u32) -> u32 {
         let core = self.shared();
@@ -185,7 +183,7 @@ impl<M: ObjectModel> Mutator<M> {
             0 => core.control.suggest_cycle(CycleReason::Allocation),
             _ => core.control.request_cycle(CycleReason::Emergency),
         };
-        core.wait_safely(&self.core, |state| {
+        core.wait_helping(&self.core, |state| {
             state.finished >= ticket || core.flips.load(Ordering::Acquire) != flips
         });
         core.tell_stall(began);
@@ -193,14 +191,14 @@ impl<M: ObjectModel> Mutator<M> {
     }
 
     /// Waits a little for the collector, which this thread has got ahead of, or does some of its
-    /// work if pages are being put in place.
+    /// work.
     fn keep_pace(&self) {
         let core = self.shared();
         if core.help() {
             return;
         }
         self.core.enter_safe(&core.safepoints);
-        futex::nap(PACE_WAIT);
+        futex::nap(HELP_WAIT);
         core.leave_safe(&self.core);
     }
 

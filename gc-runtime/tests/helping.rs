@@ -8,10 +8,10 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use gc_runtime::{
-    AttachError, FaultDelivery, Header, Heap, HeapBuilder, HeapStats, Mutator, ObjectLayout,
-    ObjectModel, Record, Transport, VerifyError,
+    AttachError, CycleReason, CycleStats, FaultDelivery, Header, Heap, HeapBuilder, HeapStats,
+    Mutator, ObjectLayout, ObjectModel, Record, Transport, VerifyError,
 };
-use support::{Random, build, on_every_transport, random_graph};
+use support::{Random, build, on_every_transport, random_graph, verify};
 
 const MIB: usize = 1 << 20;
 
@@ -86,6 +86,29 @@ fn graphs_are_whole_after_mutators_have_marked_for_one_thread() {
 #[test]
 fn graphs_are_whole_after_mutators_have_marked_for_two_threads() {
     graphs_are_whole_after_mutators_have_marked(2, 2);
+}
+
+#[test]
+fn a_mutator_that_has_no_memory_at_all_marks_until_there_is_some() {
+    on_every_transport(
+        || Heap::builder().limit_bytes(32 * MIB).collector_threads(1),
+        |heap| {
+            let mutator = &mut heap.attach().expect("a sound heap");
+            let kept = Record { refs: 1, data_words: 30 };
+            // Everything lives: when the heap is full there is nothing left to be handed out.
+            while let Ok(object) = mutator.alloc(kept) {
+                let last = mutator.root(object).expect("just stored");
+                mutator.store(last, 0, Some(last));
+            }
+            let stats = heap.stats();
+            let full = |cycle: &&CycleStats| cycle.reason == CycleReason::Emergency;
+            let full: Vec<_> = stats.cycle_log.iter().filter(full).collect();
+            assert!(!full.is_empty(), "{:?}", stats.cycle_log.last());
+            let marked: u64 = full.iter().map(|cycle| cycle.bytes_marked_by_mutators).sum();
+            assert!(marked > 0, "{full:?}");
+            verify(mutator);
+        },
+    );
 }
 
 thread_local! {
