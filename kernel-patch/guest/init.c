@@ -100,6 +100,17 @@ static void mount_all(void)
 	}
 }
 
+/* Control groups get the memory controller only from the one above. */
+static void hand_down_memory(void)
+{
+	int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY);
+
+	if (fd < 0 || write(fd, "+memory", 7) != 7)
+		fail("the memory controller of groups");
+	if (fd >= 0)
+		close(fd);
+}
+
 /* A line of the list */
 struct job {
 	const char *suite;
@@ -292,11 +303,13 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("VERDICT: failed until proven otherwise\n");
-	if (alone)
+	failure = NULL;
+	if (alone) {
 		mount_all();
+		hand_down_memory();
+	}
 	uname(&u);
 	printf("# kernel %s %s\n", u.release, u.version);
-	failure = NULL;
 	run_list(alone ? "/tests/LIST" : argv[1]);
 	if (alone)
 		look_at_the_log();
