@@ -209,7 +209,8 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs one test of this binary in a process of its own, and passes on what it prints.
+/// Runs one test of this binary in a process of its own, and passes on what it has to say: its
+/// standard error, and what it has skipped.
 ///
 /// The test is expected to do nothing unless [`is_child`].
 pub fn in_child(test: &str) {
@@ -222,6 +223,10 @@ pub fn in_child(test: &str) {
     let stdout = String::from_utf8_lossy(&child.stdout);
     let stderr = String::from_utf8_lossy(&child.stderr);
     eprintln!("{stderr}");
+    // Whoever counts tests looks for these; the harness may have begun the line.
+    for reason in stdout.lines().filter_map(|line| line.split_once("skipped: ")) {
+        println!("skipped: {}", reason.1);
+    }
     assert!(child.status.success(), "{test}: {}\n{stdout}\n{stderr}", child.status);
     assert!(stdout.contains("1 passed"), "{test} did not run:\n{stdout}");
 }
