@@ -314,8 +314,7 @@ in_a_process_of_its_own! {
 
 /// Microseconds that some task has waited for memory, of the whole system.
 fn stalled_us() -> Option<u64> {
-    let text = fs::read_to_string("/proc/pressure/memory").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("some ")?.split_once("total=")?.1.parse().ok())
+    support::group::stalled_us(Path::new("/proc/pressure/memory"))
 }
 
 /// A file that does not fit beside what a group has.

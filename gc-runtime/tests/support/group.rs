@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct Group {
     folder: PathBuf,
     limit: &'static str,
+    /// The group that this process was in before.
+    home: PathBuf,
 }
 
 impl Group {
@@ -36,9 +38,50 @@ impl Group {
         let (own, limit) = Self::own().ok_or("no control group with a memory controller")?;
         let folder = own.join(format!("gc-runtime-test-{}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let group = Self { folder, limit };
+        let group = Self { folder, limit, home: own };
         group.set(bytes).map_err(|error| format!("{limit}: {error}"))?;
         Ok(group)
+    }
+
+    /// A group below this one, without a limit of its own; of version 2 only.
+    pub fn below(&self, name: &str) -> Result<Self, String> {
+        if self.is_one() {
+            return Err("the memory controller is of version 1".to_owned());
+        }
+        let (folder, control) =
+            (self.folder.join(name), self.folder.join("cgroup.subtree_control"));
+        fs::write(&control, "+memory")
+            .map_err(|error| format!("{}: {error}", control.display()))?;
+        fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self { folder, limit: self.limit, home: self.home.clone() })
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Sets how much it may use before it is slowed down, in bytes; of version 2 only.
+    pub fn set_high(&self, bytes: Option<usize>) -> std::io::Result<()> {
+        let text = bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
+        fs::write(self.folder.join("memory.high"), text)
+    }
+
+    /// Forbids it to swap; of version 2 only.
+    pub fn keep_from_swapping(&self) {
+        // Where nothing can be swapped there is no such file.
+        let _ = fs::write(self.folder.join("memory.swap.max"), "0");
+    }
+
+    /// Where the kernel tells how long its tasks have waited for memory; of version 2 only.
+    pub fn pressure_file(&self) -> PathBuf {
+        self.folder.join("memory.pressure")
+    }
+
+    /// Microseconds that some task of its own has waited for memory; `None` where the kernel does
+    /// not tell.
+    pub fn stalled_us(&self) -> Option<u64> {
+        stalled_us(&self.pressure_file())
     }
 
     /// Sets its limit, in bytes.
@@ -48,7 +91,7 @@ impl Group {
 
     /// Moves this process there.
     pub fn join(&self) -> std::io::Result<()> {
-        fs::write(self.folder.join("cgroup.procs"), std::process::id().to_string())
+        join(&self.folder)
     }
 
     /// Bytes in use.
@@ -82,8 +125,7 @@ impl Group {
 
     /// Back to where the process came from.
     pub fn leave(&self) -> std::io::Result<()> {
-        let parent = self.folder.parent().expect("made below another");
-        fs::write(parent.join("cgroup.procs"), std::process::id().to_string())
+        join(&self.home)
     }
 }
 
@@ -93,4 +135,16 @@ impl Drop for Group {
         // Groups with processes cannot be removed; an empty one can.
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// Moves this process to the group with that folder.
+pub fn join(folder: &Path) -> std::io::Result<()> {
+    fs::write(folder.join("cgroup.procs"), std::process::id().to_string())
+}
+
+/// Microseconds that some task has waited for memory, from a file of pressure stall information;
+/// `None` where the kernel keeps none.
+pub fn stalled_us(file: &Path) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("some ")?.split_once("total=")?.1.parse().ok())
 }
