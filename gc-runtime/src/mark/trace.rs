@@ -1,8 +1,9 @@
 //! The trace: from grey objects to everything they lead to.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::addr::Geometry;
 use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
@@ -68,12 +69,12 @@ pub(crate) fn help<M: ObjectModel>(space: &MovingSpace<M>, discovered: &Discover
     }
     let helps = !tracer.is_full() && tracer.list.take();
     if helps {
-        while tracer.words < HELP_WORDS
+        while tracer.found < HELP_WORDS
             && !tracer.is_full()
             && (!tracer.drain() || tracer.list.take())
         {}
         tracer.list.leave();
-        space.counters.words_helped.add(tracer.words);
+        space.counters.words_helped.add(tracer.found);
         tracer.finish();
     }
     helps
@@ -102,6 +103,9 @@ impl Side {
 
 struct Tracer<'a, M, const KEYS: bool> {
     space: &'a MovingSpace<M>,
+    /// The heap's words, which are somewhere else for each transport.
+    words: &'a [AtomicU64],
+    geometry: Geometry,
     discovered: &'a Discovered,
     side: Side,
     /// First word of the objects that need no tracing.
@@ -110,7 +114,7 @@ struct Tracer<'a, M, const KEYS: bool> {
     /// Objects met with weak slots.
     with_weak_slots: Vec<u32>,
     /// Words found live that nobody has been told of.
-    words: u32,
+    found: u32,
     /// Large objects without slots whose layout need not be read, and those met.
     known: Arc<Layouts>,
     large_leaves: Vec<(u32, ObjectLayout)>,
@@ -126,12 +130,14 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     fn new(space: &'a MovingSpace<M>, discovered: &'a Discovered) -> Self {
         Self {
             space,
+            words: space.words(),
+            geometry: space.geometry,
             discovered,
             side: if space.sharing.is_alone() { Side::Alone } else { Side::Many },
             black: space.black_word(),
             list: Worklist::new(&space.sharing),
             with_weak_slots: Vec::new(),
-            words: 0,
+            found: 0,
             known: discovered.large_leaves.known(),
             large_leaves: Vec::new(),
         }
@@ -154,12 +160,12 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     /// Tells what has been found, and gives those something to do who wait.
     fn report(&mut self) {
         let space = self.space;
-        space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        space.words_marked.fetch_add(std::mem::take(&mut self.found), Ordering::Relaxed);
         // Helpers do not look up keys.
         if !KEYS && space.sharing.is_asked() {
             if self.side == Side::Alone {
                 self.side = Side::BesideHelper;
-                space.marks_apart.begin(self.black.min(space.geometry.words));
+                space.marks_apart.begin(self.black.min(self.geometry.words));
             }
             space.sharing.let_helpers_in();
         }
@@ -168,7 +174,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
 
     /// Hands over what was met on the way.
     fn finish(&mut self) {
-        self.space.words_marked.fetch_add(std::mem::take(&mut self.words), Ordering::Relaxed);
+        self.space.words_marked.fetch_add(std::mem::take(&mut self.found), Ordering::Relaxed);
         self.discovered.add(&mut self.with_weak_slots);
         self.discovered.large_leaves.add(&mut self.large_leaves);
     }
@@ -176,8 +182,8 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     /// Scans a few headers behind the prefetch, until the own stack is empty (true) or there is
     /// something to report.
     fn drain(&mut self) -> bool {
-        let until = self.words + REPORT_WORDS;
-        let words = self.space.words();
+        let until = self.found + REPORT_WORDS;
+        let words = self.words;
         let mut ahead = [0u32; AHEAD];
         let (mut first, mut count) = (0, 0);
         loop {
@@ -190,7 +196,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
             if count == 0 {
                 return true;
             }
-            if self.words >= until || self.is_full() {
+            if self.found >= until || self.is_full() {
                 (0..count).for_each(|at| self.list.push(ahead[(first + at) % AHEAD]));
                 return false;
             }
@@ -205,7 +211,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     #[inline(always)]
     fn scan(&mut self, word: u32) {
         let space = self.space;
-        let words = space.words();
+        let words = self.words;
         if KEYS {
             for value_slot in self.discovered.ephemerons.woken_by(word, self.side.writers()) {
                 self.shade_slot(value_slot);
@@ -216,8 +222,8 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
             Side::Helper => space.marks_apart.fill(word, layout.words()),
             side => space.live.fill(word, layout.words(), side.writers()),
         }
-        self.words += layout.words();
-        space.straddles.note_object(space.geometry, word, layout);
+        self.found += layout.words();
+        space.straddles.note_object(self.geometry, word, layout);
         if layout.has_weak_slots() {
             return self.scan_weak(word, layout);
         }
@@ -231,17 +237,17 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
                 reach = reach.max(self.shade(value));
             },
         );
-        space.reach.note_object(space.geometry, word, layout, reach);
+        space.reach.note_object(self.geometry, word, layout, reach);
     }
 
     /// An object's layout, which for a large one without slots may be known without reading it.
     #[inline(always)]
     fn layout(&mut self, word: u32) -> ObjectLayout {
         let space = self.space;
-        let page_words = space.geometry.page_words_u32();
+        let page_words = self.geometry.page_words_u32();
         let starts_page = word.is_multiple_of(page_words);
         let known = if starts_page { self.known.get(&word).copied() } else { None };
-        let layout = known.unwrap_or_else(|| space.layout(&space.words()[word as usize..]));
+        let layout = known.unwrap_or_else(|| space.layout(&self.words[word as usize..]));
         if starts_page && is_large_leaf(word, layout, page_words) {
             self.large_leaves.push((word, layout));
         }
@@ -253,7 +259,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     #[inline(never)]
     fn scan_weak(&mut self, word: u32, layout: ObjectLayout) {
         self.with_weak_slots.push(word);
-        self.space.reach.note_object(self.space.geometry, word, layout, Reach::UNKNOWN);
+        self.space.reach.note_object(self.geometry, word, layout, Reach::UNKNOWN);
         match layout.weak_slots() {
             WeakSlots::Range(_) => {}
             WeakSlots::Mixed { first, strong, .. } => {
@@ -271,8 +277,8 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
 
     /// One pair: the value counts if the key does.
     fn scan_ephemeron(&mut self, key_slot: u32) {
-        let key = self.space.words()[key_slot as usize].load(Ordering::Relaxed);
-        match self.space.geometry.word_of(key) {
+        let key = self.words[key_slot as usize].load(Ordering::Relaxed);
+        match self.geometry.word_of(key) {
             Some(key) if key < self.black && !self.space.live.is_live(key) => {
                 let ephemerons = &self.discovered.ephemerons;
                 for value_slot in ephemerons.wait_for(key, key_slot + 1, &self.space.live) {
@@ -284,7 +290,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     }
 
     fn shade_slot(&mut self, slot: u32) {
-        let value = self.space.words()[slot as usize].load(Ordering::Relaxed);
+        let value = self.words[slot as usize].load(Ordering::Relaxed);
         self.shade(value);
     }
 
@@ -292,7 +298,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     /// reaches.
     #[inline(always)]
     fn shade(&mut self, value: u64) -> Reach {
-        let geometry = self.space.geometry;
+        let geometry = self.geometry;
         let Some(word) = geometry.word_of(value) else { return Reach::NONE };
         if word < self.black && self.claim(word) {
             self.list.push(word);
