@@ -252,49 +252,75 @@ impl ObjectLayout {
         self,
         model: &M,
         window: Range<u32>,
-        mut visit: impl FnMut(u32),
+        visit: impl FnMut(u32),
     ) {
+        self.fold_slots(
+            model,
+            window,
+            visit,
+            #[inline(always)]
+            |mut visit, slot| {
+                visit(slot);
+                visit
+            },
+        );
+    }
+
+    /// The same, of `visit` that takes a value and returns it to be handed to the next: it may stay
+    /// in registers.
+    #[inline(always)]
+    pub(crate) fn fold_slots<M: ObjectModel, T>(
+        self,
+        model: &M,
+        window: Range<u32>,
+        mut value: T,
+        visit: impl Fn(T, u32) -> T,
+    ) -> T {
         let first = self.first();
         match self.kind() {
-            KIND_LEAF => {}
+            KIND_LEAF => value,
             KIND_RANGE => {
                 for word in first.max(window.start)..(first + self.low()).min(window.end) {
-                    visit(word);
+                    value = visit(value, word);
                 }
+                value
             }
-            KIND_BITMAP => for_each_bit(first, self.map, &window, visit),
-            _ => self.other_slots(model, window, &mut visit),
+            KIND_BITMAP => fold_bits(first, self.map, &window, value, visit),
+            _ => self.fold_others(model, window, value, visit),
         }
     }
 
     /// The kinds that are rare.
     #[cold]
     #[inline(never)]
-    fn other_slots<M: ObjectModel>(
+    fn fold_others<M: ObjectModel, T>(
         self,
         model: &M,
         window: Range<u32>,
-        visit: &mut dyn FnMut(u32),
-    ) {
+        value: T,
+        visit: impl Fn(T, u32) -> T,
+    ) -> T {
         let first = self.first();
         match self.kind() {
             KIND_DESCRIBED => {
                 let words = self.words;
+                let mut held = Some(value);
                 model.visit_slots(self.map, window.clone(), &mut |word| {
                     assert!(word < words, "slot {word} of an object of {words} words");
                     if window.contains(&word) {
-                        visit(word);
+                        held = held.take().map(|value| visit(value, word));
                     }
                 });
+                held.expect("`visit` returns what it takes")
             }
             KIND_MIXED => {
-                for_each_bit(first, (self.map >> 32) | u64::from(self.low()), &window, visit);
+                let bits = (self.map >> 32) | u64::from(self.low());
+                fold_bits(first, bits, &window, value, visit)
             }
             kind => {
                 let count = if kind == KIND_EPHEMERONS { 2 * self.low() } else { self.low() };
-                for word in first.max(window.start)..(first + count).min(window.end) {
-                    visit(word);
-                }
+                let slots = first.max(window.start)..(first + count).min(window.end);
+                slots.fold(value, visit)
             }
         }
     }
@@ -313,19 +339,26 @@ impl ObjectLayout {
 
 /// Calls `visit` with `first` plus the number of each set bit, inside `window`.
 #[inline(always)]
-pub(crate) fn for_each_bit(
+pub(crate) fn for_each_bit(first: u32, bits: u64, window: &Range<u32>, mut visit: impl FnMut(u32)) {
+    fold_bits(first, bits, window, (), |(), word| visit(word));
+}
+
+#[inline(always)]
+fn fold_bits<T>(
     first: u32,
     mut bits: u64,
     window: &Range<u32>,
-    mut visit: impl FnMut(u32),
-) {
+    mut value: T,
+    mut visit: impl FnMut(T, u32) -> T,
+) -> T {
     while bits != 0 {
         let word = first + bits.trailing_zeros();
         bits &= bits - 1;
         if window.contains(&word) {
-            visit(word);
+            value = visit(value, word);
         }
     }
+    value
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) mod batches;
 pub(crate) mod ephemerons;
 pub(crate) mod discovered;
 pub(crate) mod large_leaves;
+pub(crate) mod side;
 mod trace;
 
 pub(crate) use trace::{help, trace};

@@ -56,10 +56,25 @@ impl PageReach {
         layout: ObjectLayout,
         reach: Reach,
     ) {
-        let slots = layout.slot_span();
-        if slots.is_empty() || reach == Reach::NONE {
+        if layout.is_leaf() || reach == Reach::NONE {
             return;
         }
+        let first = geometry.page_of(start);
+        if first == geometry.page_of(start + (layout.words() - 1)) {
+            raise(&self.pages[first.index()], reach);
+        } else {
+            self.note_crossing(geometry, start, layout.slot_span(), reach);
+        }
+    }
+
+    /// Notes that slots on `page` reach as far as `reach`.
+    pub(crate) fn note_page(&self, page: PageIndex, reach: Reach) {
+        raise(&self.pages[page.index()], reach);
+    }
+
+    /// The same, for an object that reaches into other pages.
+    #[cold]
+    fn note_crossing(&self, geometry: Geometry, start: u32, slots: Range<u32>, reach: Reach) {
         let first = geometry.page_of(start + slots.start).index();
         let last = geometry.page_of(start + (slots.end - 1)).index();
         for page in &self.pages[first..=last] {

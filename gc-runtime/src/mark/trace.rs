@@ -8,15 +8,16 @@ use crate::layout::{ObjectLayout, WeakSlots, for_each_bit};
 use crate::mark::barrier::LoggedReferences;
 use crate::mark::discovered::Discovered;
 use crate::mark::large_leaves::{Layouts, is_large_leaf};
-use crate::mark::live_bitmap::Writers;
 use crate::mark::page_reach::Reach;
+use crate::mark::side::{Alone, BesideHelper, Helper, Many, Marks, Side};
 use crate::mark::worklist::Worklist;
 use crate::model::ObjectModel;
+use crate::raw::cpu;
 use crate::raw::words::prefetch;
 use crate::space::moving_space::MovingSpace;
 
 /// Objects between the prefetch of a header and its use.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// Marks everything reachable from the logged references, on all threads of the collector, and on
 /// those of mutators that [`help`].
@@ -67,38 +68,17 @@ pub(crate) fn help<M: ObjectModel>(space: &MovingSpace<M>, discovered: &Discover
     if tracer.side == Side::Alone {
         tracer.side = Side::Helper;
     }
-    let helps = !tracer.is_full() && tracer.list.take();
+    let helps = !tracer.has_to_stop() && tracer.list.take();
     if helps {
         while tracer.found < HELP_WORDS
-            && !tracer.is_full()
-            && (!tracer.drain() || tracer.list.take())
+            && !tracer.has_to_stop()
+            && (!tracer.drain(&[]) || tracer.list.take())
         {}
         tracer.list.leave();
         space.counters.words_helped.add(tracer.found);
         tracer.finish();
     }
     helps
-}
-
-/// Who marks, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    /// The collector's only thread.
-    Alone,
-    /// The same, while a mutator may help.
-    BesideHelper,
-    /// That mutator, whose marks stand apart.
-    Helper,
-    /// One of several: marks are set by locked instructions.
-    Many,
-}
-
-impl Side {
-    /// How many threads set bits where this one does.
-    #[inline(always)]
-    fn writers(self) -> Writers {
-        if self == Self::Many { Writers::Many } else { Writers::One }
-    }
 }
 
 struct Tracer<'a, M, const KEYS: bool> {
@@ -145,12 +125,10 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
 
     fn run(&mut self, logged: &LoggedReferences) {
         loop {
-            if !self.drain() {
+            if !self.drain(&[]) {
                 self.report();
             } else if let Some(batch) = logged.take() {
-                for value in batch {
-                    self.shade(value);
-                }
+                self.drain(&batch);
             } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {
                 return;
             }
@@ -172,6 +150,11 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         self.list.share();
     }
 
+    /// Whether a helper has no room for marks.
+    fn has_to_stop(&self) -> bool {
+        self.side == Side::Helper && self.space.marks_apart.is_full()
+    }
+
     /// Hands over what was met on the way.
     fn finish(&mut self) {
         self.space.words_marked.fetch_add(std::mem::take(&mut self.found), Ordering::Relaxed);
@@ -179,9 +162,33 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         self.discovered.large_leaves.add(&mut self.large_leaves);
     }
 
-    /// Scans a few headers behind the prefetch, until the own stack is empty (true) or there is
+    /// Marks what `logged` refers to and scans, until the own stack is empty (true) or there is
     /// something to report.
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self, logged: &[u64]) -> bool {
+        let MovingSpace { live, marks_apart, .. } = self.space;
+        match self.side {
+            Side::Alone => self.drain_as(Alone(live), logged),
+            Side::BesideHelper => self.drain_as(BesideHelper(live, marks_apart), logged),
+            Side::Helper => self.drain_as(Helper(live, marks_apart), logged),
+            Side::Many => self.drain_as(Many(live), logged),
+        }
+    }
+
+    fn drain_as(&mut self, marks: impl Marks, logged: &[u64]) -> bool {
+        cpu::with_bit_counting(
+            #[inline(always)]
+            || {
+                for &value in logged {
+                    self.shade(marks, value);
+                }
+                self.scan_grey(marks)
+            },
+        )
+    }
+
+    /// Scans a few headers behind the prefetch.
+    #[inline(always)]
+    fn scan_grey(&mut self, marks: impl Marks) -> bool {
         let until = self.found + REPORT_WORDS;
         let words = self.words;
         let mut ahead = [0u32; AHEAD];
@@ -196,59 +203,62 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
             if count == 0 {
                 return true;
             }
-            if self.found >= until || self.is_full() {
+            if self.found >= until || marks.is_full() {
                 (0..count).for_each(|at| self.list.push(ahead[(first + at) % AHEAD]));
                 return false;
             }
             let word = ahead[first];
             first = (first + 1) % AHEAD;
             count -= 1;
-            self.scan(word);
+            self.scan(marks, word);
         }
     }
 
     /// Scans one object: all its words are live, and so is what its slots refer to.
     #[inline(always)]
-    fn scan(&mut self, word: u32) {
-        let space = self.space;
-        let words = self.words;
+    fn scan<S: Marks>(&mut self, marks: S, word: u32) {
+        let (space, words, geometry) = (self.space, self.words, self.geometry);
         if KEYS {
-            for value_slot in self.discovered.ephemerons.woken_by(word, self.side.writers()) {
-                self.shade_slot(value_slot);
+            for value_slot in self.discovered.ephemerons.woken_by(word, S::WRITERS) {
+                self.shade_slot(marks, value_slot);
             }
         }
         let layout = self.layout(word);
-        match self.side {
-            Side::Helper => space.marks_apart.fill(word, layout.words()),
-            side => space.live.fill(word, layout.words(), side.writers()),
-        }
+        marks.fill(word, layout.words());
         self.found += layout.words();
-        space.straddles.note_object(self.geometry, word, layout);
+        space.straddles.note_object(geometry, word, layout);
         if layout.has_weak_slots() {
-            return self.scan_weak(word, layout);
+            return self.scan_weak(marks, word, layout);
         }
-        let mut reach = Reach::NONE;
-        layout.slots_in(
+        let (_, reach) = layout.fold_slots(
             &space.model,
             0..layout.words(),
+            (self, Reach::NONE),
             #[inline(always)]
-            |slot| {
+            |(tracer, reach), slot| {
                 let value = words[(word + slot) as usize].load(Ordering::Relaxed);
-                reach = reach.max(self.shade(value));
+                let further = tracer.shade(marks, value);
+                (tracer, reach.max(further))
             },
         );
-        space.reach.note_object(self.geometry, word, layout, reach);
+        space.reach.note_object(geometry, word, layout, reach);
+    }
+
+    #[inline(always)]
+    fn layout(&mut self, word: u32) -> ObjectLayout {
+        if word.is_multiple_of(self.geometry.page_words_u32()) {
+            self.layout_at_page_start(word)
+        } else {
+            self.space.layout(&self.words[word as usize..])
+        }
     }
 
     /// An object's layout, which for a large one without slots may be known without reading it.
-    #[inline(always)]
-    fn layout(&mut self, word: u32) -> ObjectLayout {
-        let space = self.space;
-        let page_words = self.geometry.page_words_u32();
-        let starts_page = word.is_multiple_of(page_words);
-        let known = if starts_page { self.known.get(&word).copied() } else { None };
-        let layout = known.unwrap_or_else(|| space.layout(&self.words[word as usize..]));
-        if starts_page && is_large_leaf(word, layout, page_words) {
+    #[inline(never)]
+    fn layout_at_page_start(&mut self, word: u32) -> ObjectLayout {
+        let known = self.known.get(&word).copied();
+        let layout = known.unwrap_or_else(|| self.space.layout(&self.words[word as usize..]));
+        if is_large_leaf(word, layout, self.geometry.page_words_u32()) {
             self.large_leaves.push((word, layout));
         }
         layout
@@ -257,69 +267,52 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     /// Follows what an object with weak slots refers to strongly.
     #[cold]
     #[inline(never)]
-    fn scan_weak(&mut self, word: u32, layout: ObjectLayout) {
+    fn scan_weak(&mut self, marks: impl Marks, word: u32, layout: ObjectLayout) {
         self.with_weak_slots.push(word);
         self.space.reach.note_object(self.geometry, word, layout, Reach::UNKNOWN);
         match layout.weak_slots() {
             WeakSlots::Range(_) => {}
             WeakSlots::Mixed { first, strong, .. } => {
                 for_each_bit(first, u64::from(strong), &(0..layout.words()), |slot| {
-                    self.shade_slot(word + slot);
+                    self.shade_slot(marks, word + slot);
                 });
             }
             WeakSlots::Ephemerons { first, pairs } => {
                 for pair in 0..pairs {
-                    self.scan_ephemeron(word + first + 2 * pair);
+                    self.scan_ephemeron(marks, word + first + 2 * pair);
                 }
             }
         }
     }
 
     /// One pair: the value counts if the key does.
-    fn scan_ephemeron(&mut self, key_slot: u32) {
+    fn scan_ephemeron(&mut self, marks: impl Marks, key_slot: u32) {
         let key = self.words[key_slot as usize].load(Ordering::Relaxed);
         match self.geometry.word_of(key) {
             Some(key) if key < self.black && !self.space.live.is_live(key) => {
                 let ephemerons = &self.discovered.ephemerons;
                 for value_slot in ephemerons.wait_for(key, key_slot + 1, &self.space.live) {
-                    self.shade_slot(value_slot);
+                    self.shade_slot(marks, value_slot);
                 }
             }
-            _ => self.shade_slot(key_slot + 1),
+            _ => self.shade_slot(marks, key_slot + 1),
         }
     }
 
-    fn shade_slot(&mut self, slot: u32) {
+    fn shade_slot(&mut self, marks: impl Marks, slot: u32) {
         let value = self.words[slot as usize].load(Ordering::Relaxed);
-        self.shade(value);
+        self.shade(marks, value);
     }
 
     /// Makes the object that `value` refers to grey, if it is one and is white; how far `value`
     /// reaches.
     #[inline(always)]
-    fn shade(&mut self, value: u64) -> Reach {
+    fn shade(&mut self, marks: impl Marks, value: u64) -> Reach {
         let geometry = self.geometry;
         let Some(word) = geometry.word_of(value) else { return Reach::NONE };
-        if word < self.black && self.claim(word) {
+        if word < self.black && marks.claim(word) {
             self.list.push(word);
         }
         Reach::of_word(geometry, word)
-    }
-
-    /// Marks an object; true if nobody has before. Two sides that do so in the same moment both scan
-    /// it, which does no harm.
-    #[inline(always)]
-    fn claim(&self, word: u32) -> bool {
-        let MovingSpace { live, marks_apart, .. } = self.space;
-        match self.side {
-            Side::Helper => !live.is_live(word) && marks_apart.claim(word),
-            Side::BesideHelper if marks_apart.marks().is_live(word) => false,
-            side => live.claim(word, side.writers()),
-        }
-    }
-
-    /// Whether a helper has to stop.
-    fn is_full(&self) -> bool {
-        self.side == Side::Helper && self.space.marks_apart.is_full()
     }
 }

@@ -225,17 +225,25 @@ impl<M: ObjectModel> MovingSpace<M> {
         if start == end || self.geometry.page_of(start).0 < self.black() {
             return;
         }
-        let words = self.words();
+        let (geometry, words) = (self.geometry, self.words());
         let mut at = start;
-        while at < end {
-            let layout = self.layout(&words[at as usize..]);
-            self.straddles.note_object(self.geometry, at, layout);
-            self.reach.note_object(self.geometry, at, layout, Reach::UNKNOWN);
-            at += layout.words();
-        }
-        for page in self.geometry.page_of(start).0..=self.geometry.page_of(end - 1).0 {
-            let page_end = self.geometry.page_start(PageIndex(page + 1));
-            self.straddles.note_walk_end(PageIndex(page), end.min(page_end));
+        for page in geometry.page_of(start).0..=geometry.page_of(end - 1).0 {
+            let page_end = end.min(geometry.page_start(PageIndex(page + 1)));
+            self.straddles.note_walk_end(PageIndex(page), page_end);
+            let mut has_slots = false;
+            while at < page_end {
+                let layout = self.layout(&words[at as usize..]);
+                has_slots |= !layout.is_leaf();
+                let next = at + layout.words();
+                if next > page_end {
+                    self.straddles.note_object(geometry, at, layout);
+                    self.reach.note_object(geometry, at, layout, Reach::UNKNOWN);
+                }
+                at = next;
+            }
+            if has_slots {
+                self.reach.note_page(PageIndex(page), Reach::UNKNOWN);
+            }
         }
     }
 
