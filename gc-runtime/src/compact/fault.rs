@@ -15,15 +15,8 @@ use crate::forward::Plan;
 use crate::model::ObjectModel;
 use crate::raw::fault_entry::ServeFault;
 use crate::raw::futex;
-use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{SourceRun, Taker};
-
-/// Pages put in place for new objects at a time; enough for one flush of all translations.
-const DEPOSIT_AHEAD: u32 = 128;
-
-/// Emptied pages that are left to the builders of pages.
-const STAGING_RESERVE: u32 = 256;
 
 impl<M: ObjectModel> ServeFault for MovingSpace<M> {
     fn serve(&self, addr: usize) {
@@ -144,22 +137,6 @@ impl<M: ObjectModel> MovingSpace<M> {
     /// The pages a fault on `page` may install: itself and a few more.
     fn around(&self, page: PageIndex) -> Range<u32> {
         page.0..page.0.saturating_add(self.transport.fault_around()).min(self.geometry.pages)
-    }
-
-    /// While the heap is being compacted: puts emptied pages where the next objects will be, many
-    /// at a time, so that an allocation buffer need not bring in its own.
-    pub(crate) fn deposit_ahead(&self, cursor: &mut Cursor, need: u32) {
-        if cursor.resident >= cursor.top + need || cursor.top + need > cursor.limit {
-            return;
-        }
-        let Some(_pass) = self.gate.enter() else { return };
-        let page = cursor.top.max(cursor.resident);
-        let want = DEPOSIT_AHEAD.min(cursor.limit.saturating_sub(page));
-        if want > 0 {
-            let count =
-                self.transport.deposit(PageIndex(page), want, STAGING_RESERVE, &self.counters);
-            cursor.resident = page + count;
-        }
     }
 
     /// Brings zeroed pages in for a mutator's allocation buffer, so that it need not fault for

@@ -15,4 +15,5 @@ pub(crate) mod install;
 pub(crate) mod background;
 pub(crate) mod recycle;
 pub(crate) mod emptied_pages;
+mod deposit;
 pub(crate) mod free_pages;

@@ -25,9 +25,6 @@ use crate::transport::Compaction;
 /// in a page of its own must not have to allocate one.
 const LAST_PAGES: u32 = 64;
 
-/// Pages deposited while the allocation cursor is held: some twenty microseconds of work.
-const DEPOSIT_PAGES: u32 = 512;
-
 /// What free memory is filled with under zeal; not an address of any heap.
 const POISON: u64 = 0xdead_dead_dead_dead;
 
@@ -196,23 +193,12 @@ impl<M: ObjectModel> Collector<M> {
     fn deposit(&self, keep: u32) -> u32 {
         let (space, release) = (&*self.core.space, &self.core.release);
         let lately = release.lately();
-        let mut deposited = 0;
-        loop {
-            space.allocation.give_way();
-            let mut cursor = space.allocation.lock();
-            let page = cursor.top.max(cursor.resident);
-            let want = cursor.kept(lately).saturating_sub(page).min(DEPOSIT_PAGES);
-            let count = match want {
-                0 => 0,
-                _ => space.transport.deposit(PageIndex(page), want, keep, &space.counters),
-            };
-            if count == 0 {
-                return deposited;
-            }
-            deposited = page + count;
-            cursor.resident = deposited;
-            release.note_free(page..deposited);
+        let mut end = 0;
+        while let Some(deposited) = space.deposit(keep, |cursor| cursor.kept(lately)) {
+            end = deposited.end;
+            release.note_free(deposited);
         }
+        end
     }
 
     /// Faults end, and what is left of the old heap is given back.

@@ -1,17 +1,12 @@
 //! Who gets which pages for new objects: one cursor that only goes up, under one lock.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use crate::addr::PageIndex;
 use crate::space::pace::{Pace, Work};
 
 /// Pages that a mutator's allocation buffer has, unless an object needs more.
 pub(crate) const BUFFER_PAGES: u32 = 8;
-
-/// How long a holder of the cursor gives way at most: time enough for one that sleeps to wake up.
-const WAY: Duration = Duration::from_micros(500);
 
 /// The warm pool: free pages that have memory behind them when the heap is set aside, so that the
 /// first faults find some. A sixteenth of the heap, at most 6 MiB in pages of 4 KiB.
@@ -50,7 +45,7 @@ pub(crate) struct Cursor {
     wanted: u32,
     headroom: u32,
     used: u32,
-    /// Pages from here on are being given back: nobody gets one before that is over.
+    /// Pages from here on are being given back or brought in: nobody gets one before that is over.
     fence: u32,
     /// Pages granted since the heap was built.
     pub(crate) allocated_since: u32,
@@ -65,18 +60,12 @@ pub(crate) struct Cursor {
 pub(crate) struct Allocation {
     cursor: Mutex<Cursor>,
     unfenced: Condvar,
-    /// Mutators that want to take pages and have not got the cursor yet.
-    takers: AtomicU32,
 }
 
 impl Allocation {
     /// At most `limit` pages, of which the heap tries to use `soft`.
     pub(crate) fn new(limit: u32, soft: u32) -> Self {
-        Self {
-            cursor: Mutex::new(Cursor::new(limit, soft)),
-            unfenced: Condvar::new(),
-            takers: AtomicU32::new(0),
-        }
+        Self { cursor: Mutex::new(Cursor::new(limit, soft)), unfenced: Condvar::new() }
     }
 
     /// Holds the cursor still.
@@ -84,37 +73,31 @@ impl Allocation {
         self.cursor.lock().expect("no panic while the cursor is held")
     }
 
-    /// Holds the cursor still to take `pages` pages, none of which is being given back.
+    /// Holds the cursor still to take `pages` pages, none of which is behind a fence.
     pub(crate) fn lock_to_take(&self, pages: u32) -> MutexGuard<'_, Cursor> {
-        self.takers.fetch_add(1, Ordering::Relaxed);
-        let cursor = self
-            .unfenced
+        self.unfenced
             .wait_while(self.lock(), |cursor| cursor.top.saturating_add(pages) > cursor.fence)
-            .expect("no panic while the cursor is held");
-        self.takers.fetch_sub(1, Ordering::Relaxed);
-        cursor
-    }
-
-    /// For whoever holds the cursor many times in a row, in between: lets mutators that wait have it
-    /// first. The lock alone would not, for it goes to who asks when it is free, and one that sleeps
-    /// has to wake up.
-    pub(crate) fn give_way(&self) {
-        let began = Instant::now();
-        while self.takers.load(Ordering::Relaxed) > 0 && began.elapsed() < WAY {
-            std::thread::yield_now();
-        }
+            .expect("no panic while the cursor is held")
     }
 
     /// Keeps pages from `page` on from being taken until the fence is dropped. There is one fence
     /// at a time.
     pub(crate) fn fence(&self, cursor: &mut Cursor, page: u32) -> Fence<'_> {
-        debug_assert!(cursor.fence == u32::MAX && cursor.top <= page, "in use or fenced");
+        self.try_fence(cursor, page).expect("there is one fence at a time")
+    }
+
+    /// The same; `None` if there is a fence already.
+    pub(crate) fn try_fence(&self, cursor: &mut Cursor, page: u32) -> Option<Fence<'_>> {
+        debug_assert!(cursor.top <= page, "in use");
+        if cursor.fence != u32::MAX {
+            return None;
+        }
         cursor.fence = page;
-        Fence(self)
+        Some(Fence(self))
     }
 }
 
-/// Free pages that are being given back.
+/// Free pages whose memory is being given back or brought in.
 #[derive(Debug)]
 #[must_use = "without the fence the pages may be in use"]
 pub(crate) struct Fence<'a>(&'a Allocation);
@@ -272,6 +255,8 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -291,6 +276,7 @@ mod tests {
         let allocation = Allocation::new(100, 100);
         let mut cursor = allocation.lock();
         let fence = allocation.fence(&mut cursor, 10);
+        assert!(allocation.try_fence(&mut cursor, 20).is_none(), "there is one at a time");
         drop(cursor);
         assert_eq!(allocation.lock_to_take(10).take(10).unwrap().first, PageIndex(0));
         std::thread::scope(|scope| {
@@ -301,26 +287,6 @@ mod tests {
             let grant = waits.join().unwrap();
             assert_eq!(grant, Grant { first: PageIndex(10), pages: 1, dirty: 1 });
         });
-    }
-
-    #[test]
-    fn who_takes_the_cursor_again_and_again_lets_a_mutator_that_waits_have_it_first() {
-        let allocation = Allocation::new(100, 100);
-        let cursor = allocation.lock();
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| allocation.lock_to_take(1).take(1).unwrap());
-            while allocation.takers.load(Ordering::Relaxed) == 0 {
-                std::thread::yield_now();
-            }
-            drop(cursor);
-            while allocation.takers.load(Ordering::Relaxed) > 0 {
-                // It ends by itself where nobody wakes up in time.
-                allocation.give_way();
-            }
-            assert_eq!(waits.join().unwrap().first, PageIndex(0));
-            allocation.give_way();
-        });
-        assert_eq!(allocation.lock().top, 1);
     }
 
     #[test]
