@@ -6,7 +6,7 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::error::BenchError;
-use crate::samples::counter;
+use crate::samples::{counter, nanoseconds};
 
 /// What something took, with what the whole process did meanwhile.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,8 +36,8 @@ impl Effort {
         let system = system(&after).saturating_sub(system(&before));
         let faults = after.minor_page_faults() - before.minor_page_faults();
         let effort = Self {
-            wall_ns: nanoseconds(wall),
-            system_ns: nanoseconds(system),
+            wall_ns: counter(nanoseconds(wall)),
+            system_ns: counter(nanoseconds(system)),
             faults: counter(u64::try_from(faults).unwrap_or(0)),
         };
         Ok((result, effort))
@@ -51,10 +51,6 @@ fn usage() -> Result<Usage, BenchError> {
 fn system(usage: &Usage) -> Duration {
     let microseconds = usage.system_time().num_microseconds();
     Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
-}
-
-fn nanoseconds(time: Duration) -> f64 {
-    counter(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use uffd_move::page_size;
 use crate::error::BenchError;
 use crate::machine::number_after;
 use crate::raw::{Delivery, HUGE_BYTES, Spaces, touch};
-use crate::samples::{Series, count, counter};
+use crate::samples::{Series, count, counter, nanoseconds};
 use crate::splits::Splits;
 
 /// Huge pages that are moved for a sample.
@@ -120,7 +120,8 @@ impl Laid {
         let words = HUGE_BYTES / size_of::<u64>();
         let first = from * page_size() / size_of::<u64>();
         touch(&spaces.from()[first..first + HUGE_PAGES * words], 1);
-        if huge_kib()? < before + HUGE_PAGES * (HUGE_BYTES >> 10) {
+        let added = huge_kib()?.saturating_sub(before);
+        if counter(added) < count(HUGE_PAGES * (HUGE_BYTES >> 10)) {
             return Ok(None);
         }
         spaces.register()?;
@@ -162,7 +163,7 @@ impl Laid {
                 return Err(BenchError::Short { done: outcome.done.get(), asked: count });
             }
         }
-        Ok(counter(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+        Ok(counter(nanoseconds(began.elapsed())))
     }
 }
 
@@ -182,8 +183,7 @@ fn per_mib(ns: f64) -> f64 {
 /// | outcome | meaning | what to do |
 /// |---|---|---|
 /// | [`BenchError::System`] | /proc cannot be read | leave it out |
-pub fn huge_kib() -> Result<usize, BenchError> {
+pub fn huge_kib() -> Result<u64, BenchError> {
     let text = fs::read_to_string("/proc/self/smaps_rollup")?;
-    let kib = number_after(&text, "AnonHugePages:").unwrap_or(0);
-    Ok(usize::try_from(kib).unwrap_or(usize::MAX))
+    Ok(number_after(&text, "AnonHugePages:").unwrap_or(0))
 }

@@ -8,7 +8,7 @@ use crate::heap_mapping::HeapMapping;
 use crate::huge_pages::huge_kib;
 use crate::pass::Pass;
 use crate::raw::Advice;
-use crate::samples::{count, counter};
+use crate::samples::counter;
 use crate::shape::{Keep, Shape};
 use crate::small_pages_only::SmallPagesOnly;
 use crate::splits::Splits;
@@ -83,7 +83,7 @@ impl HugeTurn {
                 // As above.
                 let _ = mapping.advise(advice);
             }
-            let huge_mib = counter(mapping.huge_kib()?) / 1024.0;
+            let huge_mib = mib(mapping.huge_kib()?);
             Ok(Filled { huge_mib, before: Splits::now() })
         };
         let shape = Shape::mixed(Keep::Percent(50));
@@ -95,14 +95,14 @@ impl HugeTurn {
             split = split.zip(cycle).map(|(all, cycle)| all + cycle);
             done.push(pass);
         }
-        let tables = mib(huge_kib()?) - counter(mapping.huge_kib()?) / 1024.0 - huge_before;
+        let tables = mib(huge_kib()?) - mib(mapping.huge_kib()?) - huge_before;
         drop(switched_off);
         Ok(Self { passes: done, tables_huge_mib: tables.max(0.0), split })
     }
 }
 
-fn mib(kib: usize) -> f64 {
-    count(kib) / 1024.0
+fn mib(kib: u64) -> f64 {
+    counter(kib) / 1024.0
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Series of measurements: median, spread, percentiles.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -59,23 +61,36 @@ impl Series {
         }
     }
 
-    /// Linear between the neighbours, as most statistics programs do it.
+    /// As [`quantile`].
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        let mut sorted = self.values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = q * count(last);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "q is between 0 and 1, so the product is an index of the list"
-        )]
-        let below = at.floor() as usize;
-        let above = (below + 1).min(last);
-        let share = at - count(below);
-        Some(sorted[below] * (1.0 - share) + sorted[above] * share)
+        quantile(&self.values, q)
     }
+}
+
+/// What the share `q` of the values lies below; linear between neighbours, as most statistics
+/// programs do it. Nothing if there are no values.
+#[must_use]
+pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let at = q * count(last);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "q is between 0 and 1, so the product is an index of the list"
+    )]
+    let below = at.floor() as usize;
+    let above = (below + 1).min(last);
+    let share = at - count(below);
+    Some(sorted[below] * (1.0 - share) + sorted[above] * share)
+}
+
+/// A time in nanoseconds.
+#[must_use]
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A thousand quantiles of many times in nanoseconds, as microseconds: enough to draw them, and to

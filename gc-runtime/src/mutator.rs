@@ -185,7 +185,7 @@ impl<M: ObjectModel> Mutator<M> {
 
     /// Tells a marking that is under way of an object that it might not find by itself.
     pub(crate) fn log_if_marking(&self, value: u64) {
-        if BarrierMode::logs(self.core.block.marking.load(Ordering::Relaxed)) {
+        if self.core.is_logging() {
             self.core.log.log(value, &self.shared().logged);
         }
     }

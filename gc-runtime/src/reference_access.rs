@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::local::Local;
-use crate::mark::barrier::BarrierMode;
 use crate::model::ObjectModel;
 use crate::mutator::{Mutator, address_of};
 use crate::references::finalisers::Entry;
@@ -23,7 +22,7 @@ impl<M: ObjectModel> Mutator<M> {
     /// Makes a strong reference of a weak one, if its object is not dead.
     fn strengthen(&self, value: u64) -> Option<Local<'_>> {
         let core = self.heap.core();
-        if BarrierMode::logs(self.core.block.marking.load(Ordering::Relaxed)) {
+        if self.core.is_logging() {
             // Nothing else may lead the collector there.
             self.core.log.log(value, &core.logged);
         } else if core.references.is_clearing() && !core.space.is_live(value) {

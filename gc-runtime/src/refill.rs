@@ -170,8 +170,8 @@ impl<M: ObjectModel> Mutator<M> {
         every != 0 && self.core.refills.fetch_add(1, Ordering::Relaxed) % every == every - 1
     }
 
-    /// Waits, and helps meanwhile, until memory may have become free; 1 if a whole cycle passed meanwhile. After
-    /// `fruitless` cycles that did not help it is an emergency.
+    /// Waits and helps until memory may have become free; 1 if a whole cycle passed. After `fruitless`
+    /// cycles that did not help it is an emergency.
     fn wait_for_memory(&self, fruitless: u32) -> u32 {
         let core = self.shared();
         let began = Instant::now();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::embedder_roots::{RootVisitor, Roots};
 use crate::forward::Forwarding;
-use crate::mark::barrier::BarrierLog;
+use crate::mark::barrier::{BarrierLog, BarrierMode};
 use crate::raw::block::Block;
 use crate::raw::futex;
 use crate::raw::held_words::HeldWords;
@@ -108,6 +108,11 @@ impl MutatorCore {
             dead: AtomicBool::new(false),
             embedder_roots,
         })
+    }
+
+    /// Whether this mutator logs references.
+    pub(crate) fn is_logging(&self) -> bool {
+        BarrierMode::logs(self.block.marking.load(Ordering::Relaxed))
     }
 
     /// Whether it runs at the moment: not in a blocking region, parked or held.

@@ -4,15 +4,12 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use gc_runtime::{Heap, Record, Zeal};
 use support::{
-    Finish, Random, all_ways, build, check_counted_list, counted_list, digest, on_every_transport,
+    FOR_EVER, Finish, Random, all_ways, build, check_counted_list, counted_list, digest,
+    on_every_transport,
 };
-
-/// Longer than any cycle; only a test that fails waits for it.
-const FOR_EVER: Duration = Duration::from_secs(120);
 
 /// Global roots that one thread makes between two cycles.
 const ROOTS_PER_CYCLE: u64 = 10_000;

@@ -16,7 +16,7 @@ use gc_runtime::{
     Transport,
 };
 use support::group::{self, Group};
-use support::{build, check_counted_list, counted_list, in_a_process_of_its_own, verify};
+use support::{FOR_EVER, build, check_counted_list, counted_list, in_a_process_of_its_own, verify};
 
 const MIB: usize = 1 << 20;
 
@@ -86,9 +86,6 @@ fn ignored_group() {
     let heap = large_heap().container(Container::Ignore).build().unwrap();
     assert_eq!(heap.limit_bytes(), 1024 * MIB);
 }
-
-/// What is waited for comes sooner or never.
-const FOR_EVER: Duration = Duration::from_secs(60);
 
 fn wait_for(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + FOR_EVER;

@@ -5,18 +5,15 @@ mod support;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gc_runtime::{
     AttachError, CycleReason, CycleStats, FaultDelivery, Header, Heap, HeapBuilder, HeapStats,
     Mutator, ObjectLayout, ObjectModel, Record, Transport, VerifyError,
 };
-use support::{Random, build, on_every_transport, random_graph, verify};
+use support::{FOR_EVER, Random, build, on_every_transport, random_graph, verify};
 
 const MIB: usize = 1 << 20;
-
-/// Longer than it takes; only a test that fails waits for it.
-const FOR_EVER: Duration = Duration::from_secs(120);
 
 /// Objects of a graph, and those of them that stay in a root.
 const NODES: usize = 120_000;

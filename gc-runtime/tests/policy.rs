@@ -12,14 +12,11 @@ use gc_runtime::{
     Transport, Zeal,
 };
 use support::{
-    Finish, Random, check_counted_list, counted_list, digest, in_all_ways, on_every_transport,
-    verify,
+    FOR_EVER, Finish, Random, check_counted_list, counted_list, digest, in_all_ways,
+    on_every_transport, verify,
 };
 
 const MIB: usize = 1 << 20;
-
-/// Longer than any cycle; only a test that fails waits for it.
-const FOR_EVER: Duration = Duration::from_secs(120);
 
 /// 256 bytes.
 const NODE: Record = Record { refs: 1, data_words: 30 };

@@ -18,13 +18,12 @@ use gc_runtime::{
     Record, Release, ReleaseBy, ReleaseReason, RootIndex, Transport,
 };
 use support::group::Group;
-use support::{Finish, build, check_counted_list, counted_list, in_a_process_of_its_own, verify};
+use support::{
+    FOR_EVER, Finish, build, check_counted_list, counted_list, in_a_process_of_its_own, verify,
+};
 
 const MIB: usize = 1 << 20;
 const CHUNK: usize = 2 * MIB;
-
-/// What is waited for comes sooner or never.
-const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// Nodes of a list of a MiB.
 const MIB_NODES: u64 = (MIB / 256) as u64;

@@ -146,8 +146,8 @@ impl Figures {
     /// A pause of this quantile, in milliseconds.
     #[must_use]
     pub fn pause_ms(&self, quantile: f64) -> Option<f64> {
-        let ms = self.pauses.iter().map(|ns| counter(*ns) / 1e6).collect();
-        crate::samples::Series::new("", "", ms).quantile(quantile)
+        let ms: Vec<f64> = self.pauses.iter().map(|ns| counter(*ns) / 1e6).collect();
+        crate::samples::quantile(&ms, quantile)
     }
 
     /// The least utilisation in any window: of each thread by itself, and of all together. Nothing

@@ -17,7 +17,9 @@ use crate::claim::Claim;
 use crate::error::BenchError;
 use crate::raw::{Delivery, ServeFault, Spaces};
 use crate::report::Answer;
-use crate::samples::{Series, counter, percentiles_us, quantile_sketch, since};
+use crate::samples::{
+    Series, counter, nanoseconds, percentiles_us, quantile, quantile_sketch, since,
+};
 use crate::shape::Random;
 
 /// The question.
@@ -85,7 +87,7 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         let of_turn = |turn: &Vec<u64>| turn.iter().copied().filter(|ns| *ns >= shortest).collect();
         let faults: Vec<Vec<u64>> = turns.iter().map(of_turn).collect();
         for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
-            let values = faults.iter().filter_map(|turn| quantile(turn, q)).collect();
+            let values = faults.iter().filter_map(|turn| quantile_us(turn, q)).collect();
             let series = Series::new(format!("{name}: {label} of a turn"), "us", values);
             answer.summary.push(series.line());
             if label == "p50" {
@@ -111,9 +113,8 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
     Ok(answer)
 }
 
-/// In microseconds.
-fn quantile(ns: &[u64], q: f64) -> Option<f64> {
-    Series::new("", "", ns.iter().map(|ns| counter(*ns) / 1000.0).collect()).quantile(q)
+fn quantile_us(ns: &[u64], q: f64) -> Option<f64> {
+    quantile(&ns.iter().map(|ns| counter(*ns) / 1000.0).collect::<Vec<_>>(), q)
 }
 
 /// Moves the page that was touched, and nothing else.
@@ -140,7 +141,7 @@ fn bare(pages: usize) -> Result<Vec<u64>, BenchError> {
     let touch = |page: usize| {
         let began = Instant::now();
         let value = owner.0.heap()[page * words].load(Ordering::Relaxed);
-        let took = nanoseconds(began);
+        let took = nanoseconds(began.elapsed());
         if value == 7 { Ok(took) } else { Err(BenchError::Damaged { item: page, items: pages }) }
     };
     order.into_iter().map(touch).collect()
@@ -202,7 +203,7 @@ fn read_at_random(
             let object = mutator.load(table, slots(index)).expect("each slot is filled");
             let began = Instant::now();
             let value = mutator.word(object, 0);
-            let took = nanoseconds(began);
+            let took = nanoseconds(began.elapsed());
             if value != counted(index) + 1 {
                 return Err(BenchError::Damaged { item: index, items: count });
             }
@@ -235,8 +236,4 @@ fn slots(n: usize) -> u32 {
 
 fn counted(n: usize) -> u64 {
     u64::try_from(n).expect("a count fits into 64 bits")
-}
-
-fn nanoseconds(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use crate::contender::{Contender, Cycle};
 use crate::demo::{self, DemoRun};
 use crate::error::BenchError;
 use crate::report::Answer;
-use crate::samples::{Series, short};
+use crate::samples::{Series, quantile, short};
 use crate::shape::{Items, Keep, Shape};
 
 /// The question.
@@ -197,7 +197,7 @@ fn copied(cycle: &Cycle) -> f64 {
 }
 
 fn median(cycles: &[Cycle], of: impl Fn(&Cycle) -> f64) -> f64 {
-    Series::new("", "", cycles.iter().map(of).collect()).median().unwrap_or(f64::NAN)
+    quantile(&cycles.iter().map(of).collect::<Vec<_>>(), 0.5).unwrap_or(f64::NAN)
 }
 
 impl Row {

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use crate::samples::nanoseconds;
+
 const NODES: u32 = 256;
 const BUCKETS: usize = 1024;
 
@@ -58,7 +60,7 @@ impl Gaps {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(self.began.elapsed())
     }
 
     #[cold]

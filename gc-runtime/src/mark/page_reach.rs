@@ -126,11 +126,13 @@ fn raise(page: &AtomicU32, Reach(reach): Reach) {
 mod tests {
     use super::*;
 
-    const GEOMETRY: fn() -> Geometry = || Geometry::new(1 << 30, 16, 4096);
+    fn geometry() -> Geometry {
+        Geometry::new(1 << 30, 16, 4096)
+    }
 
     #[test]
     fn only_pages_with_references_are_noted() {
-        let (geometry, reach) = (GEOMETRY(), PageReach::new(16).unwrap());
+        let (geometry, reach) = (geometry(), PageReach::new(16).unwrap());
         let noted = || (0..16).filter(|&page| reach.any(page..page + 1)).collect::<Vec<_>>();
         let note = |start, layout| reach.note_object(geometry, start, layout, Reach::UNKNOWN);
         note(100, ObjectLayout::leaf(3000));
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_farthest_reference_counts_whoever_notes_it() {
-        let (geometry, reach) = (GEOMETRY(), PageReach::new(16).unwrap());
+        let (geometry, reach) = (geometry(), PageReach::new(16).unwrap());
         let object = ObjectLayout::range(20, 1, 19);
         let page = PageIndex(2);
         let to = |word| Reach::of(geometry, geometry.address(word));
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_reaches_nowhere_and_a_slot_may_lie_elsewhere() {
-        let (geometry, reach) = (GEOMETRY(), PageReach::new(16).unwrap());
+        let (geometry, reach) = (geometry(), PageReach::new(16).unwrap());
         let inside = geometry.address(40);
         for value in [0, 7, inside + 1, geometry.address(0) - 8, u64::MAX] {
             reach.note_store(geometry, inside, value);

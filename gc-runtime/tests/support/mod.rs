@@ -13,11 +13,15 @@ pub mod memory;
 pub mod shapes;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use gc_runtime::{
     BuildError, FaultDelivery, GraphDigest, Heap, HeapBuilder, Local, Mutator, ObjectModel, Record,
     RootIndex, Transport, TransportChoice,
 };
+
+/// Longer than what is waited for takes; only a test that fails waits so long.
+pub const FOR_EVER: Duration = Duration::from_secs(120);
 
 /// A small, fast, seeded source of numbers.
 #[derive(Clone, Debug)]
