@@ -124,11 +124,12 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
     }
 
     fn run(&mut self, logged: &LoggedReferences) {
+        let mut batch = Vec::new();
         loop {
-            if !self.drain(&[]) {
+            if !self.drain(&std::mem::take(&mut batch)) {
                 self.report();
-            } else if let Some(batch) = logged.take() {
-                self.drain(&batch);
+            } else if let Some(more) = logged.take() {
+                batch = more;
             } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {
                 return;
             }
@@ -174,6 +175,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         }
     }
 
+    /// As [`drain`](Self::drain), compiled for one side.
     fn drain_as(&mut self, marks: impl Marks, logged: &[u64]) -> bool {
         cpu::with_bit_counting(
             #[inline(always)]
@@ -244,6 +246,7 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         space.reach.note_object(geometry, word, layout, reach);
     }
 
+    /// An object's layout.
     #[inline(always)]
     fn layout(&mut self, word: u32) -> ObjectLayout {
         if word.is_multiple_of(self.geometry.page_words_u32()) {
@@ -253,7 +256,8 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         }
     }
 
-    /// An object's layout, which for a large one without slots may be known without reading it.
+    /// The same, of one that starts a page: for a large one without slots it may be known without
+    /// reading it.
     #[inline(never)]
     fn layout_at_page_start(&mut self, word: u32) -> ObjectLayout {
         let known = self.known.get(&word).copied();
