@@ -63,10 +63,10 @@ impl<M: ObjectModel> MovingSpace<M> {
         let fence = self.allocation.try_fence(&mut cursor, page)?;
         drop(cursor);
         let count = self.transport.deposit(PageIndex(page), want, keep, &self.counters);
-        let deposited = page..page + count;
-        if count > 0 {
-            fence.cursor().resident = deposited.end;
+        if count == 0 {
+            return None;
         }
-        (count > 0).then_some(deposited)
+        fence.cursor().resident = page + count;
+        Some(page..page + count)
     }
 }

@@ -16,17 +16,27 @@ pub(crate) enum Side {
     Many,
 }
 
-/// Where one side marks: a type for each, so that the loop over grey objects need not ask.
+/// Where one side marks: a type for each, so that the loop over grey objects need not ask. In the live
+/// bitmap by itself, unless it says otherwise.
 pub(crate) trait Marks: Copy {
     /// How many threads set bits where this one does.
-    const WRITERS: Writers;
+    const WRITERS: Writers = Writers::One;
+
+    /// The bitmap that outlasts the marking.
+    fn live(&self) -> &LiveBitmap;
 
     /// Marks an object; true if nobody has before. Two sides that do so in the same moment both scan
     /// it, which does no harm.
-    fn claim(self, word: u32) -> bool;
+    #[inline(always)]
+    fn claim(self, word: u32) -> bool {
+        self.live().claim(word, Self::WRITERS)
+    }
 
     /// The `words` words of a marked object are live.
-    fn fill(self, first: u32, words: u32);
+    #[inline(always)]
+    fn fill(self, first: u32, words: u32) {
+        self.live().fill(first, words, Self::WRITERS);
+    }
 
     /// Whether this side has to stop.
     #[inline(always)]
@@ -39,48 +49,38 @@ pub(crate) trait Marks: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Alone<'a>(pub(crate) &'a LiveBitmap);
 
+impl Marks for Alone<'_> {
+    #[inline(always)]
+    fn live(&self) -> &LiveBitmap {
+        self.0
+    }
+}
+
 /// [`Side::BesideHelper`].
 #[derive(Clone, Copy)]
 pub(crate) struct BesideHelper<'a>(pub(crate) &'a LiveBitmap, pub(crate) &'a MarksApart);
 
-/// [`Side::Helper`].
-#[derive(Clone, Copy)]
-pub(crate) struct Helper<'a>(pub(crate) &'a LiveBitmap, pub(crate) &'a MarksApart);
-
-/// [`Side::Many`].
-#[derive(Clone, Copy)]
-pub(crate) struct Many<'a>(pub(crate) &'a LiveBitmap);
-
-impl Marks for Alone<'_> {
-    const WRITERS: Writers = Writers::One;
-
-    #[inline(always)]
-    fn claim(self, word: u32) -> bool {
-        self.0.claim(word, Self::WRITERS)
-    }
-
-    #[inline(always)]
-    fn fill(self, first: u32, words: u32) {
-        self.0.fill(first, words, Self::WRITERS);
-    }
-}
-
 impl Marks for BesideHelper<'_> {
-    const WRITERS: Writers = Writers::One;
+    #[inline(always)]
+    fn live(&self) -> &LiveBitmap {
+        self.0
+    }
 
     #[inline(always)]
     fn claim(self, word: u32) -> bool {
         !self.1.marks().is_live(word) && self.0.claim(word, Self::WRITERS)
     }
-
-    #[inline(always)]
-    fn fill(self, first: u32, words: u32) {
-        self.0.fill(first, words, Self::WRITERS);
-    }
 }
 
+/// [`Side::Helper`].
+#[derive(Clone, Copy)]
+pub(crate) struct Helper<'a>(pub(crate) &'a LiveBitmap, pub(crate) &'a MarksApart);
+
 impl Marks for Helper<'_> {
-    const WRITERS: Writers = Writers::One;
+    #[inline(always)]
+    fn live(&self) -> &LiveBitmap {
+        self.0
+    }
 
     #[inline(always)]
     fn claim(self, word: u32) -> bool {
@@ -98,16 +98,15 @@ impl Marks for Helper<'_> {
     }
 }
 
+/// [`Side::Many`].
+#[derive(Clone, Copy)]
+pub(crate) struct Many<'a>(pub(crate) &'a LiveBitmap);
+
 impl Marks for Many<'_> {
     const WRITERS: Writers = Writers::Many;
 
     #[inline(always)]
-    fn claim(self, word: u32) -> bool {
-        self.0.claim(word, Self::WRITERS)
-    }
-
-    #[inline(always)]
-    fn fill(self, first: u32, words: u32) {
-        self.0.fill(first, words, Self::WRITERS);
+    fn live(&self) -> &LiveBitmap {
+        self.0
     }
 }
