@@ -290,12 +290,13 @@ compile() {
 
 qemu() {
 	local seconds=$1 accel=$2 image=$3 initrd=$4 append=${5:-}
-	# Two memory nodes, for migration. A panic ends the machine.
+	# Two memory nodes, for migration. A panic ends the machine, and so does an oops,
+	# which may have left a lock behind for which all others would wait.
 	timeout --foreground "$seconds" $slowly qemu-system-x86_64 \
 		-machine "q35,accel=$accel" \
 		-cpu "$([ "$accel" = kvm ] && echo host || echo max)" \
 		-smp 2 -m "${MEMORY:-1G}" -kernel "$image" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 numa=fake=2 loglevel=4 quiet \
+		-append "console=ttyS0 panic=-1 oops=panic numa=fake=2 loglevel=4 quiet \
 			rcupdate.rcu_cpu_stall_timeout=300 $append" \
 		-nodefaults -display none -serial stdio -no-reboot < /dev/null
 }
@@ -509,9 +510,12 @@ noticed() {
 	tr -d '\r' < "$1" | awk '
 		/^not ok / { sub(/^not ok [0-9]+ /, ""); if (!seen[$0]++) tests = tests ", \"" $0 "\"" }
 		/^# log: / && !kernel { sub(/^# log: (\[[^]]*\] *)?/, ""); kernel = substr($0, 1, 60) }
+		# A kernel that stopped there had no time to say it in the log.
+		/^(BUG: |Oops: |general protection fault)/ && !console { console = substr($0, 1, 60) }
 		/^VERDICT/ { verdicts++ }
 		END {
 			out = substr(tests, 3)
+			if (!kernel) kernel = console
 			if (kernel) out = out (out ? "; " : "") kernel
 			if (verdicts < 2) out = out (out ? "; " : "") "the machine did not get to the end"
 			print out

@@ -7,7 +7,8 @@
  * taken, of the last of 64 pages, and of each huge page, until the ioctl returns.
  *
  * uffd_move_slow=N: reclaim that waits before it flushes the TLB, migration that
- * waits before it copies.
+ * waits before it copies, swapoff that waits between looking at an entry and
+ * decoding it.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -197,11 +198,72 @@ static void huge_page_migrates(void)
 	check(mapped_huge(d) && arrived(d, HUGE, 1), "contents");
 }
 
+/* swapoff looks at entries without their lock; this is when they go away. */
+static atomic_bool swap_ended;
+
+static void *end_swap(void *dev)
+{
+	check(!swapoff(dev), "swapoff: %s", strerror(errno));
+	atomic_store(&swap_ended, true);
+	return NULL;
+}
+
+static pthread_t swap_out_and_end(char *p, size_t len)
+{
+	char *dev = (char *)swap_on_zram();
+	pthread_t t;
+
+	stamp_range(p, len, 1);
+	need(page_out(p, len) == len / PAGE, "they do not want to leave");
+	pthread_create(&t, NULL, end_swap, dev);
+	return t;
+}
+
+static void swapoff_meets_a_move(void)
+{
+	int fd = new_uffd(0), err, rounds = 0;
+	char *here = small(HUGE), *there = small(HUGE), *was;
+	size_t len = 64 * PAGE;
+	pthread_t t;
+
+	arm(fd, there, HUGE);
+	t = swap_out_and_end(here, len);
+	arm(fd, here, HUGE);
+	for (; !atomic_load(&swap_ended); rounds++) {
+		move_all(fd, there, here, len, 0, &err);
+		need(!err, "move: %s", errno_name(err));
+		was = here;
+		here = there;
+		there = was;
+		sleep_ms(2);
+	}
+	pthread_join(t, NULL);
+	say("moved %d times during swapoff", rounds);
+	check(rounds > 1, "swapoff did not take long enough");
+	check(arrived(here, len, 1), "contents");
+}
+
+static void swapoff_meets_dontneed(void)
+{
+	char *p = small(HUGE);
+	size_t len = 64 * PAGE;
+	pthread_t t = swap_out_and_end(p, len);
+
+	sleep_ms(20);
+	check(!atomic_load(&swap_ended), "swapoff did not take long enough");
+	madvise(p, len, MADV_DONTNEED);
+	pthread_join(t, NULL);
+	for (size_t i = 0; i < len / PAGE; i++)
+		check(!*(volatile uint64_t *)(p + i * PAGE), "page %zu", i);
+}
+
 FAMILY(late,
 	{ "late pin of a page", small_page },
 	{ "late pin of a huge page", huge_page },
 	{ "flush of reclaim is owed", flush_is_owed },
-	{ "huge page migrates", huge_page_migrates }
+	{ "huge page migrates", huge_page_migrates },
+	{ "swapoff meets a move", swapoff_meets_a_move },
+	{ "swapoff meets DONTNEED", swapoff_meets_dontneed }
 );
 
 static const struct family *const families[] = { &late, NULL };

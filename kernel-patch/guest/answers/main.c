@@ -6,7 +6,7 @@
  * N" of UPSTREAM.md) and claims something else there.
  */
 #define _GNU_SOURCE
-#include "../ktap.h"
+#include "../machine.h"
 
 extern const struct family answers_interface,
 	answers_mappings,
@@ -35,5 +35,8 @@ static const struct family *const families[] = {
 
 int main(int argc, char **argv)
 {
+	/* Pages that have been taken out of a huge one must not come back as zeros. */
+	if (!write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "0"))
+		say("khugepaged may fill holes");
 	return run_families(families, argc, argv);
 }

@@ -15,6 +15,7 @@ static void hurry_khugepaged(bool hurry)
 {
 	write_file(KHUGEPAGED "scan_sleep_millisecs", hurry ? "1" : "10000");
 	write_file(KHUGEPAGED "alloc_sleep_millisecs", hurry ? "1" : "60000");
+	write_file(KHUGEPAGED "max_ptes_none", hurry ? "511" : "0");
 }
 
 static void with_collapse(void)
