@@ -287,10 +287,14 @@ impl<M: ObjectModel> HeapCore<M> {
         self.adopt_flip(mutator);
     }
 
-    /// By a running mutator: waits for `done` without keeping the collector waiting.
-    pub(crate) fn wait_safely(&self, mutator: &MutatorCore, done: impl Fn(&ControlState) -> bool) {
+    /// By a running mutator: asks for a cycle and waits for it. It asks when it has ceased to run,
+    /// so that the cycle does not take it for one that runs.
+    pub(crate) fn collect(&self, mutator: &MutatorCore) {
         mutator.enter_safe(&self.safepoints);
-        drop(self.control.wait_until(|state| done(state) || self.broken.load(Ordering::Acquire)));
+        let ticket = self.control.request_cycle(CycleReason::Requested);
+        let over =
+            |state: &ControlState| state.finished >= ticket || self.broken.load(Ordering::Acquire);
+        drop(self.control.wait_until(over));
         self.leave_safe(mutator);
         self.poll(mutator);
     }

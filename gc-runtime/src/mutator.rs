@@ -10,7 +10,6 @@ use crate::addr::ObjectRef;
 use crate::core::HeapCore;
 use crate::embedder_roots::{RootVisitor, Roots};
 use crate::error::{AttachError, OomCause, OutOfMemory};
-use crate::event::CycleReason;
 use crate::heap::Heap;
 use crate::layout::Content;
 use crate::local::Local;
@@ -124,11 +123,9 @@ impl<M: ObjectModel> Mutator<M> {
     ///
     /// Everything that is unreachable at the call is gone afterwards.
     pub fn collect(&mut self) {
-        if self.shared().unusable().is_some() {
-            return;
+        if self.shared().unusable().is_none() {
+            self.shared().collect(&self.core);
         }
-        let ticket = self.shared().control.request_cycle(CycleReason::Requested);
-        self.shared().wait_safely(&self.core, |state| state.finished >= ticket);
     }
 
     /// Allocates `words` words: the header, and zeros.

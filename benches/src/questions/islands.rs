@@ -23,7 +23,7 @@ const MOVE: Contender = Contender::Of(Transport::Move);
 
 /// Turns for each side, and measured cycles in each turn.
 const ROUNDS: usize = 3;
-const CYCLES: usize = 2;
+const CYCLES: usize = 3;
 
 /// Shares that are live, in percent.
 const PERCENT: [u64; 6] = [10, 30, 50, 70, 90, 99];
@@ -202,10 +202,15 @@ fn median(cycles: &[Cycle], of: impl Fn(&Cycle) -> f64) -> f64 {
 
 impl Row {
     /// Time with islands over time without; nothing if there was nothing to compact.
+    ///
+    /// It is the median of the rounds' own ratios: a machine that is slower for a while makes both
+    /// sides of a round slower.
     fn ratio(&self) -> Option<f64> {
         let moved = |cycle: &Cycle| (cycle.copied + cycle.slid) / 1_048_576.0;
         let least = median(&self.off, moved).min(median(&self.on, moved));
-        (least > NOTHING_MIB).then(|| median(&self.on, ms) / median(&self.off, ms))
+        let ratios: Vec<f64> =
+            self.off.iter().zip(&self.on).map(|(off, on)| ms(on) / ms(off)).collect();
+        (least > NOTHING_MIB).then(|| quantile(&ratios, 0.5)).flatten()
     }
 
     fn line(&self) -> String {

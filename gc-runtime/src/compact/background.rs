@@ -7,7 +7,7 @@ use crate::addr::PageIndex;
 use crate::compact::fault::Patience;
 use crate::compact::page_state::{PageState, SourceIndex};
 use crate::compact::source_page::Built;
-use crate::forward::Plan;
+use crate::forward::{Neighbourhoods, Plan};
 use crate::model::ObjectModel;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
@@ -41,6 +41,7 @@ impl<M: ObjectModel> MovingSpace<M> {
 
     fn compact_band(&self, plan: Plan, band: Range<u32>, run: &mut SourceRun) {
         let mut own = band.start;
+        let mut near = Neighbourhoods::default();
         for page in band.clone().map(PageIndex) {
             let Ok(claim) = self.states.claim(page) else {
                 own = page.0 + 1;
@@ -49,7 +50,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             let stage = self
                 .needs_stage(plan, page)
                 .then(|| self.stage_in_band(plan, band.clone(), own..page.0, run));
-            match self.build(plan, claim, stage) {
+            match self.build(plan, claim, stage, &mut near) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => self.states.settle(claim),
             }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::addr::PageIndex;
 use crate::compact::page_state::PageState;
 use crate::compact::source_page::Built;
-use crate::forward::Plan;
+use crate::forward::{Neighbourhoods, Plan};
 use crate::model::ObjectModel;
 use crate::raw::fault_entry::ServeFault;
 use crate::raw::futex;
@@ -90,6 +90,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         let cluster = start..plan.post().min(start + self.transport.fault_cluster());
         let mut run = SourceRun::EMPTY;
         let mut built = 0;
+        let mut near = Neighbourhoods::default();
         // The pages from here on are built, all of them by this thread.
         let mut own = cluster.start;
         for other in cluster.clone().map(PageIndex) {
@@ -116,7 +117,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 continue;
             };
             built += 1;
-            match self.build(plan, claim, stage) {
+            match self.build(plan, claim, stage, &mut near) {
                 Built::Page(source) => self.states.publish(source),
                 Built::Settled(claim) => {
                     if Some(other) == wanted {

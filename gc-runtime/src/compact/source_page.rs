@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::addr::{FromWord, PageIndex};
 use crate::compact::page_state::{Claim, SourceIndex, SourcePage};
 use crate::forward::offset_table::PackedPage;
-use crate::forward::{Forwarding, PageKind, Plan};
+use crate::forward::{Forwarding, Neighbourhoods, PageKind, Plan};
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::BLOCK_WORDS;
 use crate::model::ObjectModel;
@@ -49,8 +49,15 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
     }
 
-    /// Fills the claimed page, in `stage` if [`needs_stage`](Self::needs_stage) said so.
-    pub(crate) fn build(&self, plan: Plan, claim: Claim, stage: Option<SourceIndex>) -> Built {
+    /// Fills the claimed page, in `stage` if [`needs_stage`](Self::needs_stage) said so. `near` is
+    /// the same for all pages that a thread builds one after the other.
+    pub(crate) fn build(
+        &self,
+        plan: Plan,
+        claim: Claim,
+        stage: Option<SourceIndex>,
+        near: &mut Neighbourhoods,
+    ) -> Built {
         let forwarding = Forwarding::new(self.geometry, &self.live, &self.offsets, plan);
         let page = claim.page();
         match (self.kind(plan, page), stage) {
@@ -66,7 +73,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             (PageKind::Slid { from }, None) => {
                 let Some(source) = self.transport.slide_source(from) else {
                     if !self.is_empty(from, plan) {
-                        self.update_slid(from, plan, self.from_page(from), forwarding);
+                        self.update_slid(from, plan, self.from_page(from), forwarding, near);
                     }
                     return Built::Settled(claim);
                 };
@@ -74,14 +81,14 @@ impl<M: ObjectModel> MovingSpace<M> {
                     return Built::Settled(claim);
                 }
                 let words = self.transport.source_words(source);
-                self.update_slid(from, plan, words, forwarding);
+                self.update_slid(from, plan, words, forwarding, near);
                 self.counters.bytes_slid.add_bytes(size_of_val(words));
                 Built::Page(SourcePage::complete(claim, source))
             }
             (PageKind::Slid { from }, Some(stage)) => {
                 let target = self.transport.source_words(stage);
                 words::copy(self.from_page(from), target);
-                self.update_slid(from, plan, target, forwarding);
+                self.update_slid(from, plan, target, forwarding, near);
                 self.counters.bytes_copied.add_bytes(size_of_val(target));
                 Built::Page(SourcePage::complete(claim, stage))
             }
@@ -269,6 +276,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         plan: Plan,
         words: &[AtomicU64],
         forwarding: Forwarding<'_>,
+        near: &mut Neighbourhoods,
     ) {
         // On the dense prefix, references to the dense prefix stay as they are.
         let stay = if from.0 < plan.dense { plan.dense } else { 0 };
@@ -277,7 +285,7 @@ impl<M: ObjectModel> MovingSpace<M> {
         } else {
             cpu::with_bit_counting(
                 #[inline(always)]
-                || self.update_slots(from, plan, words, forwarding),
+                || self.update_slots(from, plan, words, forwarding, near),
             );
         }
     }
@@ -290,8 +298,9 @@ impl<M: ObjectModel> MovingSpace<M> {
         plan: Plan,
         words: &[AtomicU64],
         forwarding: Forwarding<'_>,
+        near: &mut Neighbourhoods,
     ) {
-        let near = forwarding.neighbourhood(from);
+        let near = near.of(forwarding, from);
         let forward =
             |value| near.forward_value(value).unwrap_or_else(|| forwarding.forward_value(value));
         let start = self.geometry.page_start(from);

@@ -19,8 +19,10 @@ pub(crate) struct Forwarding<'a> {
     slide_words: u32,
 }
 
-/// How far a neighbourhood reaches to either side.
-const NEAR_PAGES: u32 = 32;
+/// How far a neighbourhood reaches before the page that it was asked for, and after it: the pages
+/// that come next share it.
+const PAGES_BEFORE: u32 = 32;
+const PAGES_AFTER: u32 = 64;
 
 /// Addresses around a page that move by as much as the page does: what is referred to from it is
 /// mostly there, and needs no table.
@@ -31,12 +33,32 @@ pub(crate) struct Neighbourhood {
     slide_bytes: u64,
 }
 
+/// The neighbourhoods of one page after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbourhoods(Option<Neighbourhood>);
+
+impl Neighbourhoods {
+    /// That of `page`, which moves as a whole: the last one, if it lies in there.
+    #[inline]
+    pub(crate) fn of(&mut self, forwarding: Forwarding<'_>, page: PageIndex) -> Neighbourhood {
+        let start = forwarding.geometry.address(forwarding.geometry.page_start(page));
+        match self.0 {
+            Some(near) if near.contains(start) => near,
+            _ => *self.0.insert(forwarding.neighbourhood(page)),
+        }
+    }
+}
+
 impl Neighbourhood {
+    #[inline(always)]
+    fn contains(self, address: u64) -> bool {
+        address.wrapping_sub(self.base) < self.bytes
+    }
+
     /// The new value of a slot, if the old one refers to an address here.
     #[inline(always)]
     pub(crate) fn forward_value(self, value: u64) -> Option<u64> {
-        let is_near =
-            value.wrapping_sub(self.base) < self.bytes && value.is_multiple_of(WORD_BYTES as u64);
+        let is_near = self.contains(value) && value.is_multiple_of(WORD_BYTES as u64);
         is_near.then(|| value - self.slide_bytes)
     }
 }
@@ -87,7 +109,7 @@ impl<'a> Forwarding<'a> {
     }
 
     /// The neighbourhood of `page`, which moves as a whole.
-    pub(crate) fn neighbourhood(self, page: PageIndex) -> Neighbourhood {
+    fn neighbourhood(self, page: PageIndex) -> Neighbourhood {
         let page_words = self.geometry.page_words_u32();
         let (words, slide) = if self.geometry.page_start(page) >= self.black_words {
             (self.black_words..self.geometry.words, self.slide_words)
@@ -100,7 +122,8 @@ impl<'a> Forwarding<'a> {
             let own = slide(page.0);
             let along = |page: &u32| slide(*page) == own;
             let black = self.black_words / page_words;
-            let (least, most) = (page.0.saturating_sub(NEAR_PAGES), black.min(page.0 + NEAR_PAGES));
+            let (least, most) =
+                (page.0.saturating_sub(PAGES_BEFORE), black.min(page.0 + PAGES_AFTER));
             let first = (least..page.0).rev().take_while(along).last().unwrap_or(page.0);
             let last = (page.0..most).take_while(along).last().unwrap_or(page.0);
             (first * page_words..(last + 1) * page_words, own.unwrap_or(0))

@@ -240,9 +240,11 @@ impl Placement {
 
 /// The island that begins with `page`, or how many pages from it on are packed.
 ///
-/// It is a run of dense pages, or of fixed ones. The page before and the page after are partly dead;
-/// they come along (the former if `lead` allows it) if the whole is dense all the same: then the neighbours need no page of their own
-/// to be packed into, and nothing is copied at all.
+/// It is a run of dense pages, or of fixed ones. A single page between them that is partly dead comes
+/// along if the whole would be dense even if that page were dead: so few of them that what is left
+/// empty matters little. So do the page before (if `lead` allows it) and the page after, if the whole
+/// is dense. Then what is live there needs no page of its own to be packed into, and nothing is copied
+/// at all.
 fn run_at(
     live_words: &[u32],
     page: usize,
@@ -266,7 +268,14 @@ fn run_at(
     while at < live_words.len() {
         let (found, live) = (ahead.at(index32(at)), live_of(at));
         if found.is_none() && !is_dense(live, 1) {
-            break;
+            let next = live_of(at + 1);
+            let is_between = run.pages > 0 && run.fix.is_none() && live > 0 && is_dense(next, 1);
+            if !is_between
+                || !is_dense(run.live_words + next, run.pages + 2)
+                || ahead.clone().at(index32(at + 1)).is_some()
+            {
+                break;
+            }
         }
         run.fix = run.fix.max(found);
         run.pages += 1;
@@ -349,6 +358,24 @@ mod tests {
         assert_eq!((short.islands, short.end), (IslandCounts::default(), 20 + (pages - 1) * 512));
         let off = place(&live, Packing::Tight);
         assert_eq!((off.islands, off.end), (IslandCounts::default(), 20 + pages * 512));
+    }
+
+    #[test]
+    fn a_page_that_is_partly_dead_does_not_part_dense_ones_that_make_up_for_it() {
+        let pages = u32::try_from(ISLAND_PAGES).unwrap();
+        let islands = |between: u32| {
+            let mut live = vec![0];
+            live.extend([512; ISLAND_PAGES]);
+            live.push(between);
+            live.extend([512; ISLAND_PAGES]);
+            place(&live, Packing::Islands).islands
+        };
+        assert_eq!((islands(1).count, islands(1).pages), (1, 2 * pages + 1));
+        assert_eq!((islands(0).count, islands(0).pages), (2, 2 * pages));
+        // Six full pages do not make up for another one: it comes before the others.
+        let mut live = vec![0, 512, 512, 512, 512, 512, 512, 450];
+        live.extend([512; ISLAND_PAGES]);
+        assert_eq!(place(&live, Packing::Islands).islands.pages, 1 + pages);
     }
 
     #[test]

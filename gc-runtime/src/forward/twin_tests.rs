@@ -114,7 +114,18 @@ fn island(live: &[u64], reaches: u32, least: usize) -> usize {
         let all = pages.len() as u64 * u64::from(PAGE_WORDS);
         !pages.is_empty() && pages.iter().sum::<u64>() * 100 >= all * ISLAND_PERCENT
     };
-    let core = |from: usize| live[from..].iter().take_while(|&&words| is_dense(&[words])).count();
+    // Dense pages, and single ones between them.
+    let core = |from: usize| {
+        let pages = &live[from..];
+        let belongs = |&at: &usize| {
+            let between = at > 0
+                && pages[at] > 0
+                && pages.get(at + 1).is_some_and(|&next| is_dense(&[next]))
+                && is_dense(&[&pages[..at], &[0, pages[at + 1]]].concat());
+            is_dense(&[pages[at]]) || between
+        };
+        (0..pages.len()).take_while(belongs).count()
+    };
     // With a page that is partly dead before the dense ones, or without; then one after them.
     let lead = usize::from(core(0) == 0 && live[0] > 0 && reaches <= PAGE_WORDS);
     let mut end = lead + core(lead);
