@@ -34,7 +34,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             self.compact_band(plan, start..plan.post().min(start + BAND_PAGES), &mut run);
             self.note_resident();
             self.advance(plan, &mut run);
-            self.deposit_between_bands();
+            self.deposit_between_bands(plan);
         }
         self.transport.give_back(Taker::Collector, run);
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::addr::PageIndex;
+use crate::forward::Plan;
 use crate::model::ObjectModel;
 use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
@@ -39,10 +40,14 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 
     /// The same, by a collector thread between two bands. A mutator would hold the cursor meanwhile,
-    /// and others would sleep for it: to wake up takes longer than the work.
-    pub(crate) fn deposit_between_bands(&self) {
+    /// and others would sleep for it: to wake up takes longer than the work. While nobody has taken a
+    /// page since the flip there is no hurry.
+    pub(crate) fn deposit_between_bands(&self, plan: Plan) {
         if self.transport.compaction() == Compaction::Concurrent {
-            let end = |cursor: &Cursor| (cursor.top + COLLECTOR_AHEAD).min(cursor.limit);
+            let end = |cursor: &Cursor| match cursor.top > plan.post() {
+                true => (cursor.top + COLLECTOR_AHEAD).min(cursor.limit),
+                false => 0,
+            };
             while self.deposit(STAGING_RESERVE, end).is_some() {}
         }
     }
