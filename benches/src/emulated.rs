@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uffd_move::{AltStack, Stop, page_size};
+use uffd_move::{AltStack, page_size};
 
 use crate::error::BenchError;
 use crate::raw::{Delivery, ServeFault, Spaces, copy};
@@ -33,20 +33,22 @@ pub struct Shape {
     pub think: Duration,
     /// How many pages the compaction thread puts in place at once.
     pub run: Run,
+    /// How many pages an accessor that meets a missing one puts in place.
+    pub fault: Run,
 }
 
-/// How many pages the compaction thread puts in place at once.
+/// How many pages are put in place at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// As many as suit the method best, as in the heap: 512 to move, 64 to copy, so that the buffer
-    /// stays in the cache.
+    /// As many as suit the method best, as in the heap.
     Suiting,
     /// One.
     OnePage,
 }
 
 impl Run {
-    /// The number for a method.
+    /// The number for the compaction thread: 512 to move, 64 to copy, so that the buffer stays in
+    /// the cache.
     #[must_use]
     pub fn pages(self, method: Method) -> usize {
         match (self, method) {
@@ -55,7 +57,21 @@ impl Run {
             (Self::Suiting, _) => 512,
         }
     }
+
+    /// The number for an accessor: 64 to move, 16 to copy, from a buffer on the handler's stack.
+    #[must_use]
+    pub fn fault_pages(self, method: Method) -> usize {
+        match (self, method) {
+            (Self::OnePage, _) => 1,
+            (Self::Suiting, Method::Copy) => BUFFER_PAGES,
+            (Self::Suiting, _) => CLUSTER_PAGES,
+        }
+    }
 }
+
+/// Pages that an accessor moves or copies at most at one fault.
+const CLUSTER_PAGES: usize = 64;
+const BUFFER_PAGES: usize = 16;
 
 /// Old pages are given back so many at a time.
 const RELEASE_PAGES: usize = 512;
@@ -64,7 +80,7 @@ const RELEASE_PAGES: usize = 512;
 const PAGE_WORDS: usize = 512;
 
 /// Stack for building a page in a signal handler.
-const STACK_BYTES: usize = 64 << 10;
+const STACK_BYTES: usize = 256 << 10;
 
 const UNPROCESSED: u8 = 0;
 const CLAIMED: u8 = 1;
@@ -81,6 +97,8 @@ struct Emulation {
     spaces: Spaces,
     states: Vec<AtomicU8>,
     method: Method,
+    /// Pages that an accessor puts in place at a fault.
+    cluster: usize,
     /// Old pages; from here on there are spare ones.
     old: usize,
     faults: AtomicU64,
@@ -98,7 +116,8 @@ impl Emulation {
             words.iter().for_each(|word| word.store(tag(page), Ordering::Relaxed));
         }
         let states = (0..old / 2).map(|_| AtomicU8::new(UNPROCESSED)).collect();
-        Ok(Self { spaces, states, method, old, faults: AtomicU64::new(0) })
+        let cluster = shape.fault.fault_pages(method);
+        Ok(Self { spaces, states, method, cluster, old, faults: AtomicU64::new(0) })
     }
 
     /// Packs the live halves of two old pages into `to`.
@@ -194,6 +213,31 @@ impl Emulation {
         Ok(())
     }
 
+    /// By an accessor, in a signal handler.
+    fn copy_cluster(&self, pages: &[usize]) -> Result<(), BenchError> {
+        let buffer = [const { AtomicU64::new(0) }; BUFFER_PAGES * PAGE_WORDS];
+        for (page, to) in pages.iter().zip(buffer.chunks(PAGE_WORDS)) {
+            self.pack(*page, to);
+        }
+        self.install(pages, &[], &buffer)
+    }
+
+    /// By an accessor, in a signal handler: the first page is built in its place, the next ones in
+    /// what the pages before them have emptied, and what is emptied last is its next place.
+    fn move_cluster(&self, pages: &[usize]) -> Result<(), BenchError> {
+        // Nobody else reads the old pages of pages that were claimed here.
+        let emptied = |n: usize| 2 * pages[n / 2] + n % 2;
+        let mut places = [0; CLUSTER_PAGES];
+        let mut next = PLACE.get();
+        for (n, (page, place)) in pages.iter().zip(&mut places).enumerate() {
+            *place = next;
+            self.pack(*page, self.spaces.from_page(next));
+            next = emptied(n);
+        }
+        PLACE.set(next);
+        self.install(pages, &places[..pages.len()], &[])
+    }
+
     fn release(&self, mut pages: Vec<usize>) {
         pages.sort_unstable();
         for run in pages.chunk_by(|a, b| a + 1 == *b) {
@@ -228,30 +272,24 @@ impl ServeFault for Emulation {
         if !self.claim(page) {
             return self.wait_for(page);
         }
-        loop {
-            let answer = match self.method {
-                Method::Copy => {
-                    let buffer = [const { AtomicU64::new(0) }; PAGE_WORDS];
-                    self.pack(page, &buffer);
-                    self.spaces.copy_pages(page, &buffer)
-                }
-                Method::Move | Method::MoveAndRelease => {
-                    let place = PLACE.get();
-                    self.pack(page, self.spaces.from_page(place));
-                    self.spaces.move_pages(page, place, 1)
-                }
-            };
-            match answer {
-                Ok(answer) if answer.stop == Stop::Again => {}
-                Ok(answer) if answer.is_complete() => break,
-                // The thread would fault for ever.
-                _ => std::process::abort(),
+        let start = page - page % self.cluster;
+        let mut pages = [0; CLUSTER_PAGES];
+        let mut count = 0;
+        for other in start..self.states.len().min(start + self.cluster) {
+            if other == page || self.claim(other) {
+                pages[count] = other;
+                count += 1;
             }
         }
-        // Nobody else reads this page's old pages: one of them is the next place.
-        PLACE.set(2 * page);
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        self.installed(page);
+        let installed = match self.method {
+            Method::Copy => self.copy_cluster(&pages[..count]),
+            Method::Move | Method::MoveAndRelease => self.move_cluster(&pages[..count]),
+        };
+        if installed.is_err() {
+            // The thread would fault for ever.
+            std::process::abort();
+        }
+        self.faults.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 

@@ -28,28 +28,33 @@ const METHODS: [(Method, &str); 3] = [
     (Method::MoveAndRelease, "move, left-over pages given back"),
 ];
 
-/// The loads. Between two touches an accessor is busy with something else, as programs are; the last
-/// but one does nothing but touch pages that are missing, one by one, which is where MOVE is weak.
-const SHAPES: [Shape; 6] = [
-    Shape { accessors: 0, think: THINK, run: Run::Suiting },
-    Shape { accessors: 1, think: THINK, run: Run::Suiting },
-    Shape { accessors: 2, think: THINK, run: Run::Suiting },
-    Shape { accessors: 4, think: THINK, run: Run::Suiting },
-    Shape { accessors: 1, think: Duration::ZERO, run: Run::Suiting },
-    Shape { accessors: 1, think: THINK, run: Run::OnePage },
+/// The loads. Between two touches an accessor is busy with something else, as programs are. The last
+/// three are where MOVE is weak: pages that are put in place one by one.
+const SHAPES: [Shape; 7] = [
+    claimed(0),
+    claimed(1),
+    claimed(2),
+    claimed(4),
+    Shape { fault: Run::OnePage, ..claimed(1) },
+    Shape { think: Duration::ZERO, fault: Run::OnePage, ..claimed(1) },
+    Shape { run: Run::OnePage, fault: Run::OnePage, ..claimed(1) },
 ];
+
+/// What the claim is about: as many pages at once as suit the method, beside programs that do something
+/// else too.
+const fn claimed(accessors: usize) -> Shape {
+    Shape { accessors, think: THINK, run: Run::Suiting, fault: Run::Suiting }
+}
 
 const THINK: Duration = Duration::from_micros(20);
 
-/// The loads that the claim is about: a band at a time, beside programs that do something else too.
-fn is_claimed(shape: &Shape) -> bool {
-    shape.think == THINK && shape.run == Run::Suiting && shape.accessors > 0
-}
-
 fn name(method: Method, word: &str, shape: Shape) -> String {
-    let Shape { accessors, think, run } = shape;
-    let run = run.pages(method);
-    format!("{word}, {accessors} accessors thinking {} us, {run} pages at once", think.as_micros())
+    let Shape { accessors, think, run, fault } = shape;
+    let (run, fault) = (run.pages(method), fault.fault_pages(method));
+    format!(
+        "{word}, {accessors} accessors thinking {} us, {run} pages at once, {fault} at a fault",
+        think.as_micros()
+    )
 }
 
 fn run(settings: &Settings) -> Result<Answer, BenchError> {
@@ -102,7 +107,8 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         let at = keys.iter().position(|key| *key == (shape, method));
         &times[at.expect("every shape has every method")]
     };
-    for shape in SHAPES.into_iter().filter(is_claimed) {
+    let beside = |shape: &Shape| shape.accessors > 0 && *shape == claimed(shape.accessors);
+    for shape in SHAPES.into_iter().filter(beside) {
         let name = format!("emulation: MOVE over COPY, {} accessors", shape.accessors);
         let (side, over) = (find(shape, Method::Move), find(shape, Method::Copy));
         answer.claims.push(Claim::at_most(&name, side, over, LIMIT));

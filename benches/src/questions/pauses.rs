@@ -18,7 +18,7 @@ pub const QUESTION: Question = Question {
 };
 
 /// Cycles on each side.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 24;
 
 /// The most that pauses may grow from the smallest heap to the largest.
 const LIMIT: f64 = 2.0;
