@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uffd_move::{AltStack, page_size};
+use uffd_move::{AltStack, Stop, page_size};
 
 use crate::error::BenchError;
 use crate::raw::{Delivery, ServeFault, Spaces, copy};
@@ -209,6 +209,9 @@ impl Emulation {
             let done = answer.done.get();
             pages[at..at + done].iter().for_each(|page| self.installed(*page));
             at += done;
+            if !matches!(answer.stop, Stop::Complete | Stop::Again) {
+                return Err(BenchError::Short { done, asked: count });
+            }
         }
         Ok(())
     }

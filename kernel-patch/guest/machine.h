@@ -46,6 +46,9 @@ static const char *errno_name(int err)
 	return err ? strerrorname_np(err) : "0";
 }
 
+/* The settings of the thread that makes huge pages of small ones */
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
 /* Advice that the C library's headers may not have */
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25

@@ -31,18 +31,17 @@ const METHODS: [(Method, &str); 3] = [
 /// The loads. Between two touches an accessor is busy with something else, as programs are. The last
 /// three are where MOVE is weak: pages that are put in place one by one.
 const SHAPES: [Shape; 7] = [
-    claimed(0),
-    claimed(1),
-    claimed(2),
-    claimed(4),
-    Shape { fault: Run::OnePage, ..claimed(1) },
-    Shape { think: Duration::ZERO, fault: Run::OnePage, ..claimed(1) },
-    Shape { run: Run::OnePage, fault: Run::OnePage, ..claimed(1) },
+    suiting(0),
+    suiting(1),
+    suiting(2),
+    suiting(4),
+    Shape { fault: Run::OnePage, ..suiting(1) },
+    Shape { think: Duration::ZERO, fault: Run::OnePage, ..suiting(1) },
+    Shape { run: Run::OnePage, fault: Run::OnePage, ..suiting(1) },
 ];
 
-/// What the claim is about: as many pages at once as suit the method, beside programs that do something
-/// else too.
-const fn claimed(accessors: usize) -> Shape {
+/// As many pages at once as suit the method, beside programs that do something else too.
+const fn suiting(accessors: usize) -> Shape {
     Shape { accessors, think: THINK, run: Run::Suiting, fault: Run::Suiting }
 }
 
@@ -107,8 +106,8 @@ fn run(settings: &Settings) -> Result<Answer, BenchError> {
         let at = keys.iter().position(|key| *key == (shape, method));
         &times[at.expect("every shape has every method")]
     };
-    let beside = |shape: &Shape| shape.accessors > 0 && *shape == claimed(shape.accessors);
-    for shape in SHAPES.into_iter().filter(beside) {
+    let claimed = |shape: &Shape| shape.accessors > 0 && *shape == suiting(shape.accessors);
+    for shape in SHAPES.into_iter().filter(claimed) {
         let name = format!("emulation: MOVE over COPY, {} accessors", shape.accessors);
         let (side, over) = (find(shape, Method::Move), find(shape, Method::Copy));
         answer.claims.push(Claim::at_most(&name, side, over, LIMIT));

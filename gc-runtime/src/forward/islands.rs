@@ -258,6 +258,16 @@ fn run_at(
         live * 100 >= pages as u64 * u64::from(page_words) * ISLAND_PERCENT
     };
     let live_of = |page: usize| live_words.get(page).copied().map_or(0, u64::from);
+    // Whether a page that is partly dead comes along between the pages of `run` and the next one.
+    let is_between = |run: &Run, page: usize, ahead: &FixedWalk<'_>| {
+        let next = live_of(page + 1);
+        run.pages > 0
+            && run.fix.is_none()
+            && live_of(page) > 0
+            && is_dense(next, 1)
+            && is_dense(run.live_words + next, run.pages + 2)
+            && ahead.clone().at(index32(page + 1)).is_none()
+    };
     // The next page asked for is `page + 1` if this is no island.
     let here = fixed.at(index32(page));
     let first = live_of(page);
@@ -267,15 +277,8 @@ fn run_at(
     let mut at = page + usize::from(leads);
     while at < live_words.len() {
         let (found, live) = (ahead.at(index32(at)), live_of(at));
-        if found.is_none() && !is_dense(live, 1) {
-            let next = live_of(at + 1);
-            let is_between = run.pages > 0 && run.fix.is_none() && live > 0 && is_dense(next, 1);
-            if !is_between
-                || !is_dense(run.live_words + next, run.pages + 2)
-                || ahead.clone().at(index32(at + 1)).is_some()
-            {
-                break;
-            }
+        if found.is_none() && !is_dense(live, 1) && !is_between(&run, at, &ahead) {
+            break;
         }
         run.fix = run.fix.max(found);
         run.pages += 1;

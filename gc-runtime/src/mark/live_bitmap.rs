@@ -113,14 +113,14 @@ impl LiveBitmap {
     /// The first live word at or after `word`, below `end`.
     #[inline]
     pub(crate) fn next_live(&self, word: u32, end: u32) -> Option<u32> {
-        let mut index = word / BLOCK_WORDS;
-        let mut bits = self.blocks[index as usize].load(Ordering::Relaxed);
         // Objects lie close together: a guess is faster than a search, on whose result the next
         // one would have to wait.
-        if bits >> (word % BLOCK_WORDS) & 1 == 1 && word < end {
+        if word < end && self.is_live(word) {
             return Some(word);
         }
-        bits &= u64::MAX << (word % BLOCK_WORDS);
+        let mut index = word / BLOCK_WORDS;
+        let mut bits =
+            self.blocks[index as usize].load(Ordering::Relaxed) & u64::MAX << (word % BLOCK_WORDS);
         loop {
             let base = index * BLOCK_WORDS;
             if base >= end {

@@ -36,7 +36,7 @@ static const struct family *const families[] = {
 int main(int argc, char **argv)
 {
 	/* Pages that have been taken out of a huge one must not come back as zeros. */
-	if (!write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "0"))
+	if (!write_file(KHUGEPAGED "max_ptes_none", "0"))
 		say("khugepaged may fill holes");
 	return run_families(families, argc, argv);
 }

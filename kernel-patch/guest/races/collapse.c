@@ -9,8 +9,6 @@ static void do_collapse(void)
 	madvise(field.there, field.len, MADV_COLLAPSE);
 }
 
-#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
-
 static void hurry_khugepaged(bool hurry)
 {
 	write_file(KHUGEPAGED "scan_sleep_millisecs", hurry ? "1" : "10000");
