@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use uffd_move::{AltStack, Stop, page_size};
 
 use crate::error::BenchError;
-use crate::raw::{Delivery, ServeFault, Spaces, copy};
+use crate::raw::{Delivery, ServeFault, Spaces, copy, fetch};
 use crate::shape::Random;
 
 /// How a finished page gets to its place.
@@ -44,6 +44,8 @@ pub enum Run {
     Suiting,
     /// One.
     OnePage,
+    /// As many as suit MOVE, by either method.
+    Cluster,
 }
 
 impl Run {
@@ -54,24 +56,24 @@ impl Run {
         match (self, method) {
             (Self::OnePage, _) => 1,
             (Self::Suiting, Method::Copy) => 64,
-            (Self::Suiting, _) => 512,
+            (Self::Suiting | Self::Cluster, _) => 512,
         }
     }
 
-    /// The number for an accessor: 64 to move, 16 to copy, from a buffer on the handler's stack.
+    /// The number for an accessor: 64 to move, 16 to copy, as in the heap.
     #[must_use]
     pub fn fault_pages(self, method: Method) -> usize {
         match (self, method) {
             (Self::OnePage, _) => 1,
-            (Self::Suiting, Method::Copy) => BUFFER_PAGES,
-            (Self::Suiting, _) => CLUSTER_PAGES,
+            (Self::Suiting, Method::Copy) => COPY_CLUSTER_PAGES,
+            (Self::Suiting | Self::Cluster, _) => CLUSTER_PAGES,
         }
     }
 }
 
-/// Pages that an accessor moves or copies at most at one fault.
+/// Pages that an accessor puts in place at one fault, at most, and those that suit COPY.
 const CLUSTER_PAGES: usize = 64;
-const BUFFER_PAGES: usize = 16;
+const COPY_CLUSTER_PAGES: usize = 16;
 
 /// Old pages are given back so many at a time.
 const RELEASE_PAGES: usize = 512;
@@ -79,8 +81,8 @@ const RELEASE_PAGES: usize = 512;
 /// Words of a page of 4 KiB; larger pages are built in as many pieces as they have words.
 const PAGE_WORDS: usize = 512;
 
-/// Stack for building a page in a signal handler.
-const STACK_BYTES: usize = 256 << 10;
+/// Stack for building a cluster of pages in a signal handler.
+const STACK_BYTES: usize = 512 << 10;
 
 const UNPROCESSED: u8 = 0;
 const CLAIMED: u8 = 1;
@@ -124,6 +126,8 @@ impl Emulation {
     fn pack(&self, page: usize, to: &[AtomicU64]) {
         let (low, high) = to.split_at(PAGE_WORDS / 2);
         for (old, half) in [2 * page, 2 * page + 1].into_iter().zip([low, high]) {
+            // The processor's own prefetching ends with the half, in front of the dead one.
+            fetch(&self.spaces.from_page((old + 1).min(self.old))[..half.len()]);
             copy(&self.spaces.from_page(old)[..half.len()], half);
         }
     }
@@ -206,19 +210,21 @@ impl Emulation {
                 }
                 _ => self.spaces.move_pages(pages[at], places[at], count)?,
             };
-            let done = answer.done.get();
+            let done = match answer.stop {
+                Stop::Complete | Stop::Again => answer.done.get(),
+                // They are all claimed here: it was this request that put the next one in place.
+                Stop::Present => answer.done.get() + 1,
+                _ => return Err(BenchError::Short { done: answer.done.get(), asked: count }),
+            };
             pages[at..at + done].iter().for_each(|page| self.installed(*page));
             at += done;
-            if !matches!(answer.stop, Stop::Complete | Stop::Again) {
-                return Err(BenchError::Short { done, asked: count });
-            }
         }
         Ok(())
     }
 
     /// By an accessor, in a signal handler.
     fn copy_cluster(&self, pages: &[usize]) -> Result<(), BenchError> {
-        let buffer = [const { AtomicU64::new(0) }; BUFFER_PAGES * PAGE_WORDS];
+        let buffer = [const { AtomicU64::new(0) }; CLUSTER_PAGES * PAGE_WORDS];
         for (page, to) in pages.iter().zip(buffer.chunks(PAGE_WORDS)) {
             self.pack(*page, to);
         }

@@ -32,7 +32,9 @@ pub enum Stop {
     /// being changed by `fork`, `mremap`, `munmap` or `madvise`). Ask again for the rest; if
     /// there was another reason, the next answer names it.
     Again,
-    /// `EEXIST`: the first page that is not done is present already. Somebody else did it.
+    /// `EEXIST`: the first page that is not done is present already. Somebody else did it; or this
+    /// very request did, on Linux 6.18, whose move may take a second look at a page that it has just
+    /// moved if another thread touched it at that moment. Who alone may fill the page takes it as done.
     Present,
     /// `ENOENT`: nothing is mapped at the first source page that is not done. A continue answers
     /// this too (as `EFAULT`) if the page cache has no such page. Two threads that move the same

@@ -28,13 +28,15 @@ const METHODS: [(Method, &str); 3] = [
     (Method::MoveAndRelease, "move, left-over pages given back"),
 ];
 
-/// The loads. Between two touches an accessor is busy with something else, as programs are. The last
-/// three are where MOVE is weak: pages that are put in place one by one.
-const SHAPES: [Shape; 7] = [
+/// The loads. Between two touches an accessor is busy with something else, as programs are. Then as
+/// many pages at a fault by COPY as by MOVE. The last three are where MOVE is weak: pages that are put
+/// in place one by one.
+const SHAPES: [Shape; 8] = [
     suiting(0),
     suiting(1),
     suiting(2),
     suiting(4),
+    Shape { fault: Run::Cluster, ..suiting(1) },
     Shape { fault: Run::OnePage, ..suiting(1) },
     Shape { think: Duration::ZERO, fault: Run::OnePage, ..suiting(1) },
     Shape { run: Run::OnePage, fault: Run::OnePage, ..suiting(1) },

@@ -19,4 +19,4 @@ pub use paging::page_out;
 pub use published::{Block, allocate};
 pub(crate) use spaces::touch;
 pub use spaces::{Delivery, HUGE_BYTES, Spaces};
-pub use words::copy;
+pub use words::{copy, fetch};

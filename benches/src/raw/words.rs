@@ -1,4 +1,5 @@
-//! Copying words that other threads may look at, at the speed of a string instruction.
+//! Copying words that other threads may look at, at the speed of a string instruction, and fetching
+//! them ahead of that.
 
 use std::sync::atomic::AtomicU64;
 
@@ -31,4 +32,18 @@ pub fn copy(from: &[AtomicU64], to: &[AtomicU64]) {
             std::sync::atomic::Ordering::Relaxed,
         );
     }
+}
+
+/// Has the processor fetch `words`, which are wanted soon.
+pub fn fetch(words: &[AtomicU64]) {
+    /// Words of a cache line.
+    const LINE: usize = 8;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for line in words.chunks(LINE) {
+        let line = line.as_ptr().cast();
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = words;
 }
