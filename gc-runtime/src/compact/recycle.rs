@@ -10,7 +10,10 @@
 //! * the *pool*: pages that were free when the heap was set aside, so that the very first fault
 //!   finds some;
 //! * *new* pages beyond the end of memory, which the kernel allocates when they are written to. In
-//!   a steady state nobody gets here.
+//!   a steady state nobody gets here. Not for new objects: these are as many as the program makes,
+//!   and what is to hold only zeros is copied into place at less cost ([`ZeroPages`]).
+//!
+//! [`ZeroPages`]: crate::transport::zero_pages::ZeroPages
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,6 +23,7 @@ use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
 use crate::counters::Counters;
 use crate::forward::Plan;
+use crate::raw::fatal::fatal;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
 /// Pages that collector threads leave in the pool for faults.
@@ -82,6 +86,8 @@ pub(crate) struct Recycler {
     freed: FreePages,
     emptied: EmptiedPages,
     new: AtomicU32,
+    /// Where from-space ends.
+    end: u32,
 }
 
 impl Recycler {
@@ -92,6 +98,7 @@ impl Recycler {
             freed: FreePages::new(pages)?,
             emptied: EmptiedPages::new(pages)?,
             new: AtomicU32::new(0),
+            end: pages,
         })
     }
 
@@ -142,6 +149,10 @@ impl Recycler {
             let want = want.min(NEW_PAGES);
             counters.pages_allocated.add(want);
             let first = self.new.fetch_add(want, Ordering::AcqRel);
+            if first.saturating_add(want) > self.end {
+                // Beyond the limit there are addresses for a thousand threads, each at work on pages.
+                fatal("from-space has no room for another staging page", 0);
+            }
             SourceRun::new(SourceIndex(first), want)
         };
         match taker {

@@ -15,6 +15,7 @@ use crate::raw::fatal::fatal;
 use crate::raw::map::{Reservation, SideTable};
 use crate::raw::uffd::{done, is_transient};
 use crate::transport::anon_spaces::AnonSpaces;
+use crate::transport::zero_pages::ZeroPages;
 use crate::transport::{FAULT_CLUSTER_PAGES, PageTransport, SourceRun, Taker};
 
 /// Pages of one collector's staging block: the longest run of one request.
@@ -36,7 +37,7 @@ pub(crate) struct Copying {
     buffers: SideTable<AtomicU64>,
     free_blocks: AtomicU64,
     free_clusters: AtomicU64,
-    zeros: SideTable<AtomicU64>,
+    zeros: ZeroPages,
     from_pages: u32,
     page_words: usize,
     released: AtomicU32,
@@ -53,7 +54,7 @@ impl Copying {
             buffers: SideTable::new(pages * page_words, c"gc staging")?,
             free_blocks: AtomicU64::new(u64::MAX),
             free_clusters: AtomicU64::new(u64::MAX),
-            zeros: SideTable::new(16 * page_words, c"gc zeros")?,
+            zeros: ZeroPages::new(page_words)?,
             from_pages,
             page_words,
             released: AtomicU32::new(0),
@@ -75,7 +76,7 @@ pub(crate) fn copy_one(spaces: &AnonSpaces, page: u32, words: &[AtomicU64], coun
 }
 
 /// Copies a run of pages of `page_words` words each into place.
-fn copy_run(
+pub(crate) fn copy_run(
     spaces: &AnonSpaces,
     page: u32,
     words: &[AtomicU64],
@@ -221,15 +222,7 @@ impl PageTransport for Copying {
     }
 
     fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters) {
-        #[expect(clippy::cast_possible_truncation, reason = "sixteen pages")]
-        let batch = (self.zeros.len() / self.page_words) as u32;
-        let mut at = 0;
-        while at < count {
-            let pages = batch.min(count - at);
-            let zeros = &self.zeros[..pages as usize * self.page_words];
-            copy_run(&self.spaces, page.0 + at, zeros, self.page_words, counters);
-            at += pages;
-        }
+        self.zeros.install(&self.spaces, page, count, counters);
     }
 
     fn emptied(

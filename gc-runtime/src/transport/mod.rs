@@ -15,6 +15,7 @@ pub(crate) mod moving;
 pub(crate) mod copying;
 pub(crate) mod continuing;
 pub(crate) mod protecting;
+pub(crate) mod zero_pages;
 pub(crate) mod in_pause;
 pub(crate) mod choose;
 
@@ -57,9 +58,10 @@ pub(crate) enum Taker {
     Collector,
     /// A collector thread that has waited in vain: memory may be allocated.
     LastResort,
-    /// A mutator in a fault, or one that prepares memory for new objects: cannot wait.
+    /// A mutator in a fault: cannot wait.
     Mutator,
-    /// A mutator in a fault, for neighbours of the page it needs: can do without.
+    /// A mutator that can do without: in a fault, for neighbours of the page it needs, or for new
+    /// objects.
     Helper,
 }
 

@@ -20,6 +20,7 @@ use crate::raw::uffd::{done, is_transient};
 use crate::raw::words;
 use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::copying::copy_one;
+use crate::transport::zero_pages::ZeroPages;
 use crate::transport::{PageTransport, SourceRun, Taker};
 
 /// Pages that a fault builds and moves together. Each request makes the other processors forget old
@@ -35,6 +36,7 @@ const MAX_STALLS: u32 = 64;
 pub(crate) struct Moving {
     spaces: AnonSpaces,
     recycler: Recycler,
+    zeros: ZeroPages,
     page_words: usize,
 }
 
@@ -42,10 +44,12 @@ impl Moving {
     pub(crate) fn new(spaces: AnonSpaces, page_bytes: usize) -> io::Result<Self> {
         let from_pages =
             u32::try_from(spaces.from.len() / page_bytes).expect("limited by the builder");
+        let page_words = page_bytes / size_of::<u64>();
         Ok(Self {
             spaces,
             recycler: Recycler::new(from_pages)?,
-            page_words: page_bytes / size_of::<u64>(),
+            zeros: ZeroPages::new(page_words)?,
+            page_words,
         })
     }
 
@@ -210,7 +214,12 @@ impl PageTransport for Moving {
     fn install_zeros(&self, page: PageIndex, count: u32, counters: &Counters) {
         let mut at = 0;
         while at < count {
-            let run = self.recycler.take(Taker::Mutator, count - at, counters);
+            let run = self.recycler.take(Taker::Helper, count - at, counters);
+            if run.count == 0 {
+                // A page that nobody has emptied would have to be allocated, written to and moved:
+                // this is what a copy is better at.
+                return self.zeros.install(&self.spaces, page.plus(at), count - at, counters);
+            }
             let first = run.next.0 as usize * self.page_words;
             words::fill(
                 &self.spaces.from.words()[first..first + run.count as usize * self.page_words],
