@@ -51,6 +51,7 @@ pub(crate) struct Counters {
     pub(crate) refused_fallbacks: Count,
     pub(crate) faults: Count,
     pub(crate) held_back_ns: Count,
+    pub(crate) given_way_ns: Count,
     /// Time in the pause that is not counted ([`TransportChoice::Floor`](crate::TransportChoice)).
     pub(crate) left_out_ns: Count,
 }

@@ -9,6 +9,7 @@ use crate::compact::page_state::{PageState, SourceIndex};
 use crate::compact::source_page::Built;
 use crate::forward::{Neighbourhoods, Plan};
 use crate::model::ObjectModel;
+use crate::space::keeping_pace::Stint;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
@@ -26,6 +27,7 @@ impl<M: ObjectModel> MovingSpace<M> {
     pub(crate) fn compact_bands(&self) {
         let plan = self.plan.get();
         let mut run = SourceRun::EMPTY;
+        let mut stint = Stint::begin();
         loop {
             let start = self.next_band.fetch_add(BAND_PAGES, Ordering::Relaxed);
             if start >= plan.post() {
@@ -35,6 +37,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             self.note_resident();
             self.advance(plan, &mut run);
             self.deposit_between_bands(plan);
+            self.give_way(&mut stint);
         }
         self.transport.give_back(Taker::Collector, run);
     }

@@ -49,6 +49,9 @@ impl<M: ObjectModel> Collector<M> {
         let spent = ns(cpu_time().saturating_sub(began)).saturating_sub(left_out);
         cpu.fetch_add(spent, Ordering::Relaxed);
 
+        if self.may_give_way(cycle) {
+            space.courtesy.begin();
+        }
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
             let flips = self.core.flips.load(Ordering::Acquire);
             self.core.references.forward(&space.forwarding(), flips);
@@ -67,6 +70,7 @@ impl<M: ObjectModel> Collector<M> {
             }
             self.wait_for_roots();
         });
+        space.courtesy.end();
         cycle.compact_ns = compact_ns;
         self.policy.pace_leftovers(&mut space.allocation.lock(), cycle);
 
@@ -162,7 +166,7 @@ impl<M: ObjectModel> Collector<M> {
             }
         }
         cursor.top = plan.post();
-        self.policy.pace_compaction(&mut cursor);
+        self.policy.pace_compaction(&mut cursor, plan.used - plan.black);
         drop(cursor);
         core.globals.forward(&space.forwarding());
         core.references.set_aside();

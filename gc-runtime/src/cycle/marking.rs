@@ -25,6 +25,9 @@ impl<M: ObjectModel> Collector<M> {
             core.safepoints.mutators().iter().map(|mutator| u64::from(mutator.is_running())).sum();
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
+            if self.may_give_way(cycle) {
+                core.space.courtesy.begin();
+            }
             self.trace();
             for _ in 0..DRAIN_ROUNDS {
                 self.handshake(Request::FLUSH_LOG);
@@ -33,6 +36,7 @@ impl<M: ObjectModel> Collector<M> {
                 }
                 self.trace();
             }
+            core.space.courtesy.end();
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());

@@ -35,6 +35,7 @@ pub(crate) struct Policy {
     growth: Growth,
     soft: u32,
     group: Option<Group>,
+    processors: u64,
     last_end: Instant,
     last_allocated: u32,
     expected: Expected,
@@ -58,8 +59,8 @@ struct Expected {
 
 /// Before anything is known.
 const UNKNOWN: Expected = Expected {
-    mark: Duration::from_millis(4),
-    summary: Duration::from_millis(1),
+    mark: Duration::from_millis(16),
+    summary: Duration::from_micros(500),
     compact: Duration::from_millis(5),
     leftovers: Duration::from_millis(1),
     live: None,
@@ -88,6 +89,7 @@ impl Policy {
                 Container::Heed => Group::of_this_process(),
                 Container::Ignore => None,
             },
+            processors: std::thread::available_parallelism().map_or(1, usize::from) as u64,
             last_end: Instant::now(),
             last_allocated: 0,
             expected: UNKNOWN,
@@ -123,10 +125,14 @@ impl Policy {
         cursor.begin_phase(Work::Time(Instant::now(), expected * SUMMARY_MARGIN), 1.0);
     }
 
-    /// The heap has been set aside: some of what is left is for the next marking.
-    pub(crate) fn pace_compaction(&self, cursor: &mut Cursor) {
+    /// The heap has been set aside: some of what is left is for the next marking, half as much again as
+    /// the `born` pages of this one, or its part by time if that is less.
+    pub(crate) fn pace_compaction(&self, cursor: &mut Cursor, born: u32) {
         let Expected { mark, summary, compact, .. } = self.expected;
-        cursor.begin_phase(Work::Pages(cursor.top), share(compact, mark + summary));
+        let rest = cursor.rest();
+        let beyond = rest.saturating_sub(born.saturating_add(born / 2));
+        let share = share(compact, mark + summary).max(f64::from(beyond) / f64::from(rest.max(1)));
+        cursor.begin_phase(Work::Pages(cursor.top), share);
     }
 
     /// Every page is in place: what is left has to last until the next flip.
@@ -165,6 +171,13 @@ fn share(this: Duration, other: Duration) -> f64 {
 }
 
 impl<M: ObjectModel> Collector<M> {
+    /// Whether collector threads may give way to mutators in this cycle: it has begun in time and
+    /// nobody waits for its end, but there are more threads than processors.
+    pub(crate) fn may_give_way(&self, cycle: &CycleStats) -> bool {
+        let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
+        cycle.reason == CycleReason::Allocation && threads > self.policy.processors
+    }
+
     /// Learns from a cycle, whose marking took `marked` of `took`, and decides when the next one
     /// starts.
     pub(crate) fn set_pace(&mut self, cycle: &mut CycleStats, marked: Duration, took: Duration) {

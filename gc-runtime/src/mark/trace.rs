@@ -14,6 +14,7 @@ use crate::mark::worklist::Worklist;
 use crate::model::ObjectModel;
 use crate::raw::cpu;
 use crate::raw::words::prefetch;
+use crate::space::keeping_pace::Stint;
 use crate::space::moving_space::MovingSpace;
 
 /// Objects between the prefetch of a header and its use.
@@ -125,9 +126,11 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
 
     fn run(&mut self, logged: &LoggedReferences) {
         let mut batch = Vec::new();
+        let mut stint = Stint::begin();
         loop {
             if !self.drain(&std::mem::take(&mut batch)) {
                 self.report();
+                self.space.give_way(&mut stint);
             } else if let Some(more) = logged.take() {
                 batch = more;
             } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {

@@ -108,7 +108,7 @@ impl LogLines {
         let CycleStats { number, reason, .. } = stats;
         self.line(format_args!(
             "cycle {number} ({reason}, {}): live {} KiB, used {} -> {} of {} KiB, mark {} us, pauses {} + {} us, \
-             compact {} us, deposit {} us, finish {} us, {} pages moved, {} released, {} KiB copied, {} KiB slid in {} islands, {} faults, {} KiB marked and {} pages built by mutators, {} us held back, {} us stalled",
+             compact {} us, deposit {} us, finish {} us, {} pages moved, {} released, {} KiB copied, {} KiB slid in {} islands, {} faults, {} KiB marked and {} pages built by mutators, {} us held back, {} us stalled, {} us given way",
             self.transport,
             stats.live_bytes >> 10,
             stats.used_bytes_before >> 10,
@@ -130,6 +130,7 @@ impl LogLines {
             stats.pages_helped,
             stats.held_back_ns / 1000,
             stats.allocation_stall_ns / 1000,
+            stats.given_way_ns / 1000,
         ));
     }
 }

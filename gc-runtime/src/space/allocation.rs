@@ -128,8 +128,8 @@ impl Cursor {
             target,
             trigger: 0,
             wanted: target,
-            // Before anything is known: two fifths.
-            headroom: target - target / 5 * 3,
+            // Before anything is known: half.
+            headroom: target - target / 2,
             used: 0,
             fence: u32::MAX,
             allocated_since: 0,
@@ -290,9 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cycle_starts_at_three_fifths() {
-        assert_eq!(Cursor::new(1000, 1000).trigger, 600);
-        assert_eq!(Cursor::new(1000, 500).trigger, 300);
+    fn the_first_cycle_starts_at_half() {
+        assert_eq!(Cursor::new(1000, 1000).trigger, 500);
+        assert_eq!(Cursor::new(1000, 500).trigger, 250);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::mark::page_reach::{PageReach, Reach};
 use crate::mark::worklist::Sharing;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
-use crate::space::allocation::{Allocation, Cursor};
-use crate::space::pace::Work;
+use crate::space::allocation::Allocation;
+use crate::space::keeping_pace::Courtesy;
 use crate::transport::PageTransport;
 
 /// Service times of faults that fit between two cycles' ends; later ones are not recorded.
@@ -70,6 +70,7 @@ pub(crate) struct MovingSpace<M> {
     /// Pages with memory behind them at the flip, and the most since.
     pub(crate) resident_before: AtomicU64,
     pub(crate) peak_resident: AtomicU64,
+    pub(crate) courtesy: Courtesy,
     /// How many pages' side tables a finished cycle has left behind.
     stale_pages: AtomicU32,
     /// The live bitmap has memory for so many pages.
@@ -108,6 +109,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             emptied_below: AtomicU32::new(0),
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
+            courtesy: Courtesy::default(),
             stale_pages: AtomicU32::new(0),
             populated: AtomicU32::new(0),
             black: AtomicU32::new(NOT_BLACK),
@@ -245,23 +247,6 @@ impl<M: ObjectModel> MovingSpace<M> {
                 self.reach.note_page(PageIndex(page), Reach::UNKNOWN);
             }
         }
-    }
-
-    /// Whether `pages` more pages may be taken now, so that memory lasts until the collector is done.
-    pub(crate) fn keeps_pace(&self, cursor: &Cursor, pages: u32) -> bool {
-        let Some(pace) = cursor.pace() else { return true };
-        let done = match pace.work() {
-            Work::Words(_) => self.words_marked.load(Ordering::Relaxed),
-            Work::Pages(_) => {
-                // What helpers have taken is theirs, also when the collector has got there.
-                let collector = self.next_band.load(Ordering::Relaxed);
-                let own = collector.min(self.help_from.load(Ordering::Relaxed));
-                let helped = u32::try_from(self.counters.pages_helped.get()).unwrap_or(u32::MAX);
-                own.saturating_add(helped)
-            }
-            Work::Time(..) | Work::Leftovers(..) => 0,
-        };
-        cursor.top.saturating_add(pages) <= pace.end(done)
     }
 
     /// Notes how many pages have memory behind them at the moment, by count.

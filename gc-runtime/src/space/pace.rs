@@ -12,6 +12,9 @@ const AT_ONCE: f64 = 1.0 / 16.0;
 /// The share that is kept for a phase that takes longer than expected.
 const RESERVE: f64 = 1.0 / 8.0;
 
+/// So much of a phase's work tells nothing about the rest.
+const BEGINNING: f64 = 1.0 / 64.0;
+
 /// What the collector has to do in a phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
@@ -42,6 +45,15 @@ impl Pace {
 
     pub(crate) fn work(&self) -> Work {
         self.work
+    }
+
+    /// Whether allocation, which stands at `top`, has taken less than half of the share that belongs to
+    /// `done` of the work. Not at the very beginning, nor where it is time that counts.
+    pub(crate) fn is_collector_ahead(&self, top: u32, done: u32) -> bool {
+        let (Work::Words(all) | Work::Pages(all)) = self.work else { return false };
+        let done = (f64::from(done) / f64::from(all.max(1))).min(1.0);
+        let taken = f64::from(top.saturating_sub(self.begin)) / f64::from(self.pages.max(1));
+        done > BEGINNING && taken < done / 2.0
     }
 
     /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
@@ -87,6 +99,19 @@ mod tests {
         let ends: Vec<u32> = [1000, 1500, 2000, 8000, u32::MAX].map(|done| pace.end(done)).into();
         assert!(ends.is_sorted_by(|a, b| a < b), "{ends:?}");
         assert!(ends[4] <= 1600);
+    }
+
+    #[test]
+    fn a_collector_is_ahead_when_less_than_half_of_its_share_is_taken() {
+        let pace = Pace::new(Work::Pages(1000), 500, 1600);
+        let is_ahead = |top, done| pace.is_collector_ahead(top, done);
+        assert!(is_ahead(500 + 399, 500));
+        assert!(!is_ahead(500 + 401, 500));
+        // More work than was expected earns no more.
+        assert!(is_ahead(500 + 799, 5000) && !is_ahead(500 + 801, 5000));
+        assert!(!is_ahead(500, 1), "nothing is known yet");
+        let hour = Duration::from_secs(3600);
+        assert!(!Pace::new(Work::Time(Instant::now(), hour), 500, 1600).is_collector_ahead(500, 0));
     }
 
     #[test]
