@@ -81,7 +81,7 @@ fn a_collector_that_somebody_waits_for_does_not_give_way() {
     });
     let cycles = heap.stats().cycle_log;
     assert!(cycles.iter().any(of_interest), "{:?}", cycles.last());
-    let politely = |cycle: &&CycleStats| of_interest(cycle) && cycle.given_way_ns > 0;
-    assert_eq!(cycles.iter().find(politely), None);
+    let gave_way = |cycle: &&CycleStats| of_interest(cycle) && cycle.given_way_ns > 0;
+    assert_eq!(cycles.iter().find(gave_way), None);
     check_counted_list(&mutator, mutator.root(root), LIST);
 }

@@ -50,7 +50,7 @@ impl<M: ObjectModel> Collector<M> {
         cpu.fetch_add(spent, Ordering::Relaxed);
 
         if self.may_give_way(cycle) {
-            space.courtesy.begin();
+            space.giving_way.begin();
         }
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
             let flips = self.core.flips.load(Ordering::Acquire);
@@ -70,7 +70,7 @@ impl<M: ObjectModel> Collector<M> {
             }
             self.wait_for_roots();
         });
-        space.courtesy.end();
+        space.giving_way.end();
         cycle.compact_ns = compact_ns;
         self.policy.pace_leftovers(&mut space.allocation.lock(), cycle);
 

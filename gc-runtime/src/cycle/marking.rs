@@ -26,7 +26,7 @@ impl<M: ObjectModel> Collector<M> {
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
             if self.may_give_way(cycle) {
-                core.space.courtesy.begin();
+                core.space.giving_way.begin();
             }
             self.trace();
             for _ in 0..DRAIN_ROUNDS {
@@ -36,7 +36,7 @@ impl<M: ObjectModel> Collector<M> {
                 }
                 self.trace();
             }
-            core.space.courtesy.end();
+            core.space.giving_way.end();
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());

@@ -19,9 +19,9 @@ const LONGEST_NAP: Duration = Duration::from_millis(2);
 
 /// Whether collector threads give way at the moment. Never in a pause.
 #[derive(Debug, Default)]
-pub(crate) struct Courtesy(AtomicBool);
+pub(crate) struct GivingWay(AtomicBool);
 
-impl Courtesy {
+impl GivingWay {
     pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -30,7 +30,7 @@ impl Courtesy {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    fn is_shown(&self) -> bool {
+    fn is_on(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -55,7 +55,7 @@ impl<M: ObjectModel> MovingSpace<M> {
     /// By a collector thread, now and then: sleeps a little if there is memory enough for a cycle that
     /// takes twice as long. The scheduler then has a processor for a mutator that waits for one.
     pub(crate) fn give_way(&self, stint: &mut Stint) {
-        if !self.courtesy.is_shown() {
+        if !self.giving_way.is_on() {
             return;
         }
         let worked = stint.0.elapsed();
