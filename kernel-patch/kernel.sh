@@ -69,13 +69,14 @@ tarball() {
 	done
 	say "downloading $name $version"
 	(
-		cd "$cache/packages"
-		rm -rf unpacked "$name"_*.deb
-		apt-get download -qq "$name=$version" >&2
-		dpkg-deb -x "$name"_*.deb unpacked
-		mv "unpacked/usr/src/$name.tar.xz" .
-		rm -rf unpacked "$name"_*.deb
-	)
+		# Nothing below ends the script by itself: this runs inside conditions.
+		cd "$cache/packages" &&
+			rm -rf unpacked "$name"_*.deb &&
+			apt-get download -qq "$name=$version" >&2 &&
+			dpkg-deb -x "$name"_*.deb unpacked &&
+			mv "unpacked/usr/src/$name.tar.xz" . &&
+			rm -rf unpacked "$name"_*.deb
+	) || die "$name $version cannot be had; if the archive has it, 'apt-get update' comes first"
 	echo "$sum  $file" | sha256sum -c --status || die "$file: wrong checksum"
 	echo "$file"
 }
@@ -98,9 +99,9 @@ unpacked() {
 	if [ ! -d "$dir" ]; then
 		rm -rf "$dir.new"
 		mkdir -p "$dir.new/.undo"
-		file=$(tarball "$1")
+		file=$(tarball "$1") || exit 1
 		say "unpacking $file"
-		$slowly tar -xf "$file" -C "$dir.new" --strip-components=1
+		$slowly tar -xf "$file" -C "$dir.new" --strip-components=1 || die "$file cannot be unpacked"
 		: > "$dir.new/.applied"
 		mv "$dir.new" "$dir"
 	fi
@@ -111,21 +112,21 @@ unpacked() {
 # one tree per base, patched up and down so that little has to be rebuilt.
 tree() {
 	local dir want have n
-	dir=$(unpacked "$(base_of "$1")")
+	dir=$(unpacked "$(base_of "$1")") || exit 1
 	want=$(patches_of "$1" | while read -r n; do sha256sum < "$n"; done)
 	have=$(cat "$dir/.applied" 2>/dev/null || echo none)
 	if [ "$have" != "$want" ]; then
 		remember "$dir" "$1"
 		if [ "$have" = none ] || ! undo "$dir"; then
 			rm -rf "$dir"
-			unpacked "$(base_of "$1")" > /dev/null
+			unpacked "$(base_of "$1")" > /dev/null || exit 1
 		fi
 		rm -f "$dir/.applied"
 		patches_of "$1" | while read -r n; do
-			patch -d "$dir" -p1 -s -N --no-backup-if-mismatch < "$n" >&2
+			patch -d "$dir" -p1 -s -N -f --no-backup-if-mismatch < "$n" >&2 || die "$n does not apply"
 			# Names sort in the order of the patches; this one is the last.
 			cp "$n" "$dir/.undo/$(basename "$n" | sed 's/^switches/9999-switches/')"
-		done
+		done || exit 1
 		same_times "$dir"
 		printf '%s\n' "$want" > "$dir/.applied"
 	fi
@@ -198,7 +199,7 @@ build() {
 	out=$cache/kernels/$(key "$kernel")
 	if [ ! -f "$out/bzImage" ]; then
 		lock "$kernel"
-		tree=$(tree "$kernel")
+		tree=$(tree "$kernel") || exit 1
 		build=$cache/build/$(basename "$tree")-$(case $kernel in debug|*-debug) echo debug ;; *) echo base ;; esac)
 		mkdir -p "$build" "$out"
 		say "building $kernel ($jobs jobs), log in $out/log"
@@ -565,6 +566,10 @@ checkpatch() {
 	done
 }
 
+# is_in_archive BASE-NAME: whether the lists that are here have its version. Of one that
+# they do not have, apt-cache shows nothing, and says that all is well.
+is_in_archive() { [ -n "$(apt-cache show "$1=$(field "$1" 2)" 2> /dev/null)" ]; }
+
 # missing [deb]: programs by name, packages by a file of theirs
 missing() {
 	local need more=
@@ -579,7 +584,7 @@ missing() {
 	need=linux-source-6.1
 	[ -f "/usr/src/$need.tar.xz" ] || [ -f "$cache/packages/$need.tar.xz" ] ||
 		[ -d "$cache/trees/$need-$(field $need 3 | cut -c1-12)" ] ||
-		apt-cache show "$need=$(field $need 2)" > /dev/null 2>&1 || echo "$need=$(field $need 2)"
+		is_in_archive "$need" || echo "$need=$(field $need 2)"
 }
 
 # Debian's configuration for the base, with what cannot be had outside of Debian

@@ -305,7 +305,6 @@ pub(crate) struct Options {
     pub(crate) delivery: FaultDelivery,
     pub(crate) fork: Fork,
     pub(crate) islands: Islands,
-
     pub(crate) release: Release,
     pub(crate) release_by: ReleaseBy,
     pub(crate) page_tables: PageTables,
@@ -334,7 +333,6 @@ impl Default for Options {
             delivery: FaultDelivery::default(),
             fork: Fork::default(),
             islands: Islands::default(),
-
             release: Release::default(),
             release_by: ReleaseBy::default(),
             page_tables: PageTables::default(),
