@@ -4,6 +4,7 @@
 # Fetch, patch, build, boot and test the kernels of this directory.
 #
 #   kernel.sh missing [deb]    packages that are not installed, by name
+#   kernel.sh unlisted         sources that the package lists do not have
 #   kernel.sh fetch            get the source packages, check their checksums
 #   kernel.sh apply            the source tree with the whole series, its path
 #   kernel.sh build KERNEL     build one of: stock patched debug reference
@@ -69,7 +70,7 @@ tarball() {
 	done
 	say "downloading $name $version"
 	(
-		# Nothing below ends the script by itself: this runs inside conditions.
+		# Nothing here ends the script by itself: in a command substitution errexit is off.
 		cd "$cache/packages" &&
 			rm -rf unpacked "$name"_*.deb &&
 			apt-get download -qq "$name=$version" >&2 &&
@@ -566,9 +567,20 @@ checkpatch() {
 	done
 }
 
-# is_in_archive BASE-NAME: whether the lists that are here have its version. Of one that
-# they do not have, apt-cache shows nothing, and says that all is well.
-is_in_archive() { [ -n "$(apt-cache show "$1=$(field "$1" 2)" 2> /dev/null)" ]; }
+# bases: the names of the source packages
+bases() { awk '!/^#/ && NF { print $1 }' "$here/BASE"; }
+
+# is_listed BASE-NAME: whether the package lists that are here have its version. Of one
+# that they do not have, apt-cache shows nothing, and says that all is well.
+is_listed() { [ -n "$(apt-cache show "$1=$(field "$1" 2)" 2> /dev/null)" ]; }
+
+# unlisted: those that are not, because the lists are older than they
+unlisted() {
+	local n
+	for n in $(bases); do
+		is_listed "$n" || echo "$n=$(field "$n" 2)"
+	done
+}
 
 # missing [deb]: programs by name, packages by a file of theirs
 missing() {
@@ -584,7 +596,7 @@ missing() {
 	need=linux-source-6.1
 	[ -f "/usr/src/$need.tar.xz" ] || [ -f "$cache/packages/$need.tar.xz" ] ||
 		[ -d "$cache/trees/$need-$(field $need 3 | cut -c1-12)" ] ||
-		is_in_archive "$need" || echo "$need=$(field $need 2)"
+		is_listed "$need" || echo "$need=$(field $need 2)"
 }
 
 # Debian's configuration for the base, with what cannot be had outside of Debian
@@ -634,7 +646,8 @@ main() {
 	: > "$table"
 	case $command in
 	missing) missing "$@" ;;
-	fetch) for n in linux-source-6.1 linux-source-6.12; do tarball $n; done ;;
+	unlisted) unlisted ;;
+	fetch) for n in $(bases); do tarball "$n"; done ;;
 	apply)
 		lock patched
 		tree patched ;;
@@ -653,7 +666,7 @@ main() {
 	mutate) mutate "$@" ;;
 	checkpatch) checkpatch ;;
 	deb) deb "$@" ;;
-	*) sed -n '5,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+	*) sed -n '5,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
 	esac
 }
 

@@ -224,7 +224,19 @@ impl Emulation {
 
     /// By an accessor, in a signal handler.
     fn copy_cluster(&self, pages: &[usize]) -> Result<(), BenchError> {
-        let buffer = [const { AtomicU64::new(0) }; CLUSTER_PAGES * PAGE_WORDS];
+        match pages.len() {
+            0 | 1 => self.copy_through::<PAGE_WORDS>(pages),
+            2..=COPY_CLUSTER_PAGES => {
+                self.copy_through::<{ COPY_CLUSTER_PAGES * PAGE_WORDS }>(pages)
+            }
+            _ => self.copy_through::<{ CLUSTER_PAGES * PAGE_WORDS }>(pages),
+        }
+    }
+
+    /// The same, through a buffer of `WORDS` words on the stack. It is cleared first, so that it
+    /// should not be larger than the pages.
+    fn copy_through<const WORDS: usize>(&self, pages: &[usize]) -> Result<(), BenchError> {
+        let buffer = [const { AtomicU64::new(0) }; WORDS];
         for (page, to) in pages.iter().zip(buffer.chunks(PAGE_WORDS)) {
             self.pack(*page, to);
         }

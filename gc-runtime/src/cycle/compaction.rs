@@ -49,9 +49,6 @@ impl<M: ObjectModel> Collector<M> {
         let spent = ns(cpu_time().saturating_sub(began)).saturating_sub(left_out);
         cpu.fetch_add(spent, Ordering::Relaxed);
 
-        if self.may_give_way(cycle) {
-            space.giving_way.begin();
-        }
         let ((), compact_ns) = self.phase(number, Phase::Compact, || {
             let flips = self.core.flips.load(Ordering::Acquire);
             self.core.references.forward(&space.forwarding(), flips);
@@ -61,16 +58,17 @@ impl<M: ObjectModel> Collector<M> {
                 word
             });
             if space.transport.compaction() == Compaction::Concurrent {
-                rayon::broadcast(|_| {
-                    let began = cpu_time();
-                    space.compact_bands();
-                    cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
+                self.giving_way(cycle, || {
+                    rayon::broadcast(|_| {
+                        let began = cpu_time();
+                        space.compact_bands();
+                        cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
+                    })
                 });
                 space.wait_for_all();
             }
             self.wait_for_roots();
         });
-        space.giving_way.end();
         cycle.compact_ns = compact_ns;
         self.policy.pace_leftovers(&mut space.allocation.lock(), cycle);
 

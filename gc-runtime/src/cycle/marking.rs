@@ -25,18 +25,16 @@ impl<M: ObjectModel> Collector<M> {
             core.safepoints.mutators().iter().map(|mutator| u64::from(mutator.is_running())).sum();
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
-            if self.may_give_way(cycle) {
-                core.space.giving_way.begin();
-            }
-            self.trace();
-            for _ in 0..DRAIN_ROUNDS {
-                self.handshake(Request::FLUSH_LOG);
-                if core.logged.is_empty() {
-                    break;
-                }
+            self.giving_way(cycle, || {
                 self.trace();
-            }
-            core.space.giving_way.end();
+                for _ in 0..DRAIN_ROUNDS {
+                    self.handshake(Request::FLUSH_LOG);
+                    if core.logged.is_empty() {
+                        break;
+                    }
+                    self.trace();
+                }
+            });
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());

@@ -171,11 +171,18 @@ fn share(this: Duration, other: Duration) -> f64 {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    /// Whether collector threads may give way to mutators in this cycle: it has begun in time and
-    /// nobody waits for its end, but there are more threads than processors.
-    pub(crate) fn may_give_way(&self, cycle: &CycleStats) -> bool {
+    /// Work of all collector threads beside mutators, to which they give way if they are ahead: where
+    /// the cycle has begun in time and nobody waits for its end, but there are more threads than
+    /// processors.
+    pub(crate) fn giving_way<R>(&self, cycle: &CycleStats, work: impl FnOnce() -> R) -> R {
         let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
-        cycle.reason == CycleReason::Allocation && threads > self.policy.processors
+        let giving_way = &self.core.space.giving_way;
+        if cycle.reason == CycleReason::Allocation && threads > self.policy.processors {
+            giving_way.begin();
+        }
+        let result = work();
+        giving_way.end();
+        result
     }
 
     /// Learns from a cycle, whose marking took `marked` of `took`, and decides when the next one
