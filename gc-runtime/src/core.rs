@@ -147,7 +147,7 @@ impl<M: ObjectModel> Drainer for HeapCore<M> {
 const LONG_WAIT: Duration = Duration::from_millis(1);
 
 /// How long a mutator that would help and cannot waits before it looks again.
-pub(crate) const HELP_WAIT: Duration = Duration::from_micros(50);
+const HELP_WAIT: Duration = Duration::from_micros(50);
 
 /// Breaks the heap unless it is forgotten.
 struct BreakOnPanic<'a, M: ObjectModel>(&'a HeapCore<M>);
@@ -241,7 +241,7 @@ impl<M: ObjectModel> HeapCore<M> {
 
     /// By a mutator that would have to wait for the collector: does some of its work; whether there
     /// was any that can be shared.
-    pub(crate) fn help(&self) -> bool {
+    fn help(&self) -> bool {
         let breaks = BreakOnPanic(self);
         let helped = mark::help(&self.space, &self.references.discovered) || self.space.help() > 0;
         std::mem::forget(breaks);
@@ -299,26 +299,28 @@ impl<M: ObjectModel> HeapCore<M> {
         self.poll(mutator);
     }
 
-    /// By a running mutator: does some of the collector's work until `done`, and waits while there is
-    /// none that can be shared.
+    /// By a running mutator: helps, or waits, until `done`.
     pub(crate) fn wait_helping(&self, mutator: &MutatorCore, done: impl Fn(&ControlState) -> bool) {
         let over = |state: &ControlState| done(state) || self.broken.load(Ordering::Acquire);
-        loop {
-            if self.help() {
-                self.poll(mutator);
-                if over(&self.control.lock()) {
-                    return;
-                }
-                continue;
-            }
-            mutator.enter_safe(&self.safepoints);
-            let is_over = self.control.wait_until_or(HELP_WAIT, over);
-            self.leave_safe(mutator);
+        while !self.help_or_wait(mutator, over) {}
+    }
+
+    /// By a running mutator: does some of the collector's work, or waits a little while there is none
+    /// that can be shared; whether it is over.
+    pub(crate) fn help_or_wait(
+        &self,
+        mutator: &MutatorCore,
+        over: impl Fn(&ControlState) -> bool,
+    ) -> bool {
+        if self.help() {
             self.poll(mutator);
-            if is_over {
-                return;
-            }
+            return over(&self.control.lock());
         }
+        mutator.enter_safe(&self.safepoints);
+        let is_over = self.control.wait_until_or(HELP_WAIT, over);
+        self.leave_safe(mutator);
+        self.poll(mutator);
+        is_over
     }
 
     /// Whether a quarter of what is in use may be garbage: it has been allocated since the last cycle.

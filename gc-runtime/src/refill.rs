@@ -6,13 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::addr::{MAX_WORDS, ObjectRef, WORD_BYTES};
-use crate::core::HELP_WAIT;
 use crate::error::{OomCause, OutOfMemory};
 use crate::event::{CycleReason, Event};
 use crate::layout::{Content, MIN_OBJECT_WORDS};
 use crate::model::{Header, ObjectModel};
 use crate::mutator::Mutator;
-use crate::raw::futex;
 use crate::raw::words;
 use crate::space::allocation::{BUFFER_PAGES, Grant};
 
@@ -97,7 +95,7 @@ impl<M: ObjectModel> Mutator<M> {
                     core.control.suggest_cycle(CycleReason::Allocation);
                 }
                 let _ = ahead.get_or_insert_with(Instant::now);
-                self.keep_pace();
+                core.help_or_wait(&self.core, |_| false);
                 continue;
             }
             if let Some(since) = ahead.take() {
@@ -188,18 +186,6 @@ impl<M: ObjectModel> Mutator<M> {
         });
         core.tell_stall(began);
         u32::from(core.control.lock().finished >= ticket)
-    }
-
-    /// Waits a little for the collector, which this thread has got ahead of, or does some of its
-    /// work.
-    fn keep_pace(&self) {
-        let core = self.shared();
-        if core.help() {
-            return;
-        }
-        self.core.enter_safe(&core.safepoints);
-        futex::nap(HELP_WAIT);
-        core.leave_safe(&self.core);
     }
 
     /// Who it is that leaves no more memory.

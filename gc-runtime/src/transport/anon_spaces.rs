@@ -1,12 +1,15 @@
 //! Heap and from-space of private anonymous memory; pages change between them by mremap.
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 
-use uffd_move::RegisterMode;
+use uffd_move::{RegisterMode, Stop};
 
+use crate::counters::Counters;
 use crate::options::Fork;
+use crate::raw::fatal::fatal;
 use crate::raw::map::Reservation;
-use crate::raw::uffd::HeapUffd;
+use crate::raw::uffd::{HeapUffd, done, is_transient};
 
 /// Both spaces and the userfaultfd that serves the heap.
 #[derive(Debug)]
@@ -44,6 +47,44 @@ impl AnonSpaces {
             self.from.exclude_from_fork()?;
         }
         self.uffd.register(&self.heap, RegisterMode::MISSING)
+    }
+
+    /// Copies a run of pages of `page_words` words each to `page` of the heap; when it returns they are
+    /// there, whoever did it.
+    pub(crate) fn copy_into_place(
+        &self,
+        page: u32,
+        words: &[AtomicU64],
+        page_words: usize,
+        counters: &Counters,
+    ) {
+        let mut at = 0;
+        while at * page_words < words.len() {
+            counters.ioctls.add(1);
+            #[expect(clippy::cast_possible_truncation, reason = "pages are counted in 32 bits")]
+            let target = page + at as u32;
+            match self.uffd.copy_pages(&self.heap, target, &words[at * page_words..]) {
+                Ok(outcome) => {
+                    at += done(outcome) as usize;
+                    counters.pages_allocated.add(done(outcome));
+                    match outcome.stop {
+                        Stop::Complete => {}
+                        Stop::Present => {
+                            self.uffd.wake(&self.heap, target + done(outcome), 1);
+                            at += 1;
+                        }
+                        _ => std::thread::yield_now(),
+                    }
+                }
+                Err(error) if is_transient(&error) => {
+                    at += error.done.get();
+                    std::thread::yield_now();
+                }
+                Err(error) => {
+                    fatal("a page of the heap cannot be copied into place", error.errno as i32)
+                }
+            }
+        }
     }
 
     pub(crate) fn close(&self) -> io::Result<()> {

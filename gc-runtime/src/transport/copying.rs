@@ -4,16 +4,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use uffd_move::Stop;
-
 use crate::addr::PageIndex;
 use crate::compact::page_state::SourceIndex;
 use crate::counters::Counters;
 use crate::forward::Plan;
 use crate::options::Transport;
-use crate::raw::fatal::fatal;
 use crate::raw::map::{Reservation, SideTable};
-use crate::raw::uffd::{done, is_transient};
 use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::zero_pages::ZeroPages;
 use crate::transport::{FAULT_CLUSTER_PAGES, PageTransport, SourceRun, Taker};
@@ -67,48 +63,6 @@ impl Copying {
         counters.pages_released.add(count);
         // Memory that stays is given back at the end of the cycle.
         let _ = self.spaces.from.discard(first as usize * page_bytes, count as usize * page_bytes);
-    }
-}
-
-/// Copies one page into place; when it returns the page is there, whoever did it.
-pub(crate) fn copy_one(spaces: &AnonSpaces, page: u32, words: &[AtomicU64], counters: &Counters) {
-    copy_run(spaces, page, words, words.len(), counters);
-}
-
-/// Copies a run of pages of `page_words` words each into place.
-pub(crate) fn copy_run(
-    spaces: &AnonSpaces,
-    page: u32,
-    words: &[AtomicU64],
-    page_words: usize,
-    counters: &Counters,
-) {
-    let mut at = 0;
-    while at * page_words < words.len() {
-        counters.ioctls.add(1);
-        #[expect(clippy::cast_possible_truncation, reason = "a run is at most BLOCK_PAGES long")]
-        let target = page + at as u32;
-        match spaces.uffd.copy_pages(&spaces.heap, target, &words[at * page_words..]) {
-            Ok(outcome) => {
-                at += done(outcome) as usize;
-                counters.pages_allocated.add(done(outcome));
-                match outcome.stop {
-                    Stop::Complete => {}
-                    Stop::Present => {
-                        spaces.uffd.wake(&spaces.heap, target + done(outcome), 1);
-                        at += 1;
-                    }
-                    _ => std::thread::yield_now(),
-                }
-            }
-            Err(error) if is_transient(&error) => {
-                at += error.done.get();
-                std::thread::yield_now();
-            }
-            Err(error) => {
-                fatal("a page of the heap cannot be copied into place", error.errno as i32)
-            }
-        }
     }
 }
 
@@ -214,7 +168,7 @@ impl PageTransport for Copying {
             (&self.buffers[..], (source.0 - self.from_pages) as usize)
         };
         let run = &words[first * self.page_words..(first + count as usize) * self.page_words];
-        copy_run(&self.spaces, page.0, run, self.page_words, counters);
+        self.spaces.copy_into_place(page.0, run, self.page_words, counters);
         // Short runs are given back together with their neighbours.
         if slides && count >= BLOCK_PAGES {
             self.discard(source.0, count, counters);

@@ -19,7 +19,6 @@ use crate::raw::map::Reservation;
 use crate::raw::uffd::{done, is_transient};
 use crate::raw::words;
 use crate::transport::anon_spaces::AnonSpaces;
-use crate::transport::copying::copy_one;
 use crate::transport::zero_pages::ZeroPages;
 use crate::transport::{PageTransport, SourceRun, Taker};
 
@@ -55,7 +54,8 @@ impl Moving {
 
     /// The page cannot change its address: copies it and drops the source.
     fn copy_instead(&self, page: u32, source: u32, counters: &Counters) {
-        copy_one(&self.spaces, page, self.source_words(SourceIndex(source)), counters);
+        let words = self.source_words(SourceIndex(source));
+        self.spaces.copy_into_place(page, words, self.page_words, counters);
         counters.pages_released.add(1);
         counters.madvise_calls.add(1);
         let page_bytes = self.page_words * size_of::<u64>();

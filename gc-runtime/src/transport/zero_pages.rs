@@ -7,7 +7,6 @@ use crate::addr::PageIndex;
 use crate::counters::Counters;
 use crate::raw::map::SideTable;
 use crate::transport::anon_spaces::AnonSpaces;
-use crate::transport::copying::copy_run;
 
 /// Pages that one request copies.
 const BATCH_PAGES: u32 = 16;
@@ -38,7 +37,7 @@ impl ZeroPages {
         while at < count {
             let pages = BATCH_PAGES.min(count - at);
             let zeros = &self.words[..pages as usize * self.page_words];
-            copy_run(spaces, page.0 + at, zeros, self.page_words, counters);
+            spaces.copy_into_place(page.0 + at, zeros, self.page_words, counters);
             at += pages;
         }
     }
