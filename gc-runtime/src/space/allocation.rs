@@ -128,8 +128,8 @@ impl Cursor {
             target,
             trigger: 0,
             wanted: target,
-            // Before anything is known: half.
-            headroom: target - target / 2,
+            // Before anything is known the first cycle begins early: it has to expect everything to live.
+            headroom: target - target / 4,
             used: 0,
             fence: u32::MAX,
             allocated_since: 0,
@@ -290,9 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cycle_starts_at_half() {
-        assert_eq!(Cursor::new(1000, 1000).trigger, 500);
-        assert_eq!(Cursor::new(1000, 500).trigger, 250);
+    fn the_first_cycle_starts_at_a_quarter() {
+        assert_eq!(Cursor::new(1000, 1000).trigger, 250);
+        assert_eq!(Cursor::new(1000, 500).trigger, 125);
     }
 
     #[test]

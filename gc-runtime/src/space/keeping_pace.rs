@@ -14,8 +14,18 @@ use crate::space::pace::{Pace, Work};
 /// A collector thread works for at least so long before it looks whether it may give way.
 const STINT: Duration = Duration::from_millis(1);
 
-/// It gives way for as long as it has worked, but no longer than this.
-const LONGEST_NAP: Duration = Duration::from_millis(2);
+/// So much of what it has worked counts: it may not have had the processor all the time.
+const LONGEST_STINT: Duration = Duration::from_millis(2);
+
+/// It gives way when it is so many times as far as allocation.
+const AHEAD: f64 = 2.0;
+
+/// For so many times as long as it has worked, at most. What dies while a marking lasts stays until the
+/// next one.
+const LONGEST_IN_MARKING: f64 = 1.0;
+
+/// A compaction can wait: mutators put in place themselves what they need before it comes to that.
+const LONGEST_IN_COMPACTION: f64 = 3.0;
 
 /// Whether collector threads give way at the moment. Never in a pause.
 #[derive(Debug, Default)]
@@ -45,6 +55,19 @@ impl Stint {
     }
 }
 
+/// How long a collector thread may sleep that has worked for `worked`.
+fn nap_after(worked: Duration, pace: Pace, top: u32, done: u32) -> Duration {
+    let lead = pace.lead(top, done);
+    if lead < AHEAD {
+        return Duration::ZERO;
+    }
+    let longest = match pace.work() {
+        Work::Pages(_) => LONGEST_IN_COMPACTION,
+        _ => LONGEST_IN_MARKING,
+    };
+    worked.min(LONGEST_STINT).mul_f64((lead - 1.0).min(longest))
+}
+
 impl<M: ObjectModel> MovingSpace<M> {
     /// Whether `pages` more pages may be taken now, so that memory lasts until the collector is done.
     pub(crate) fn keeps_pace(&self, cursor: &Cursor, pages: u32) -> bool {
@@ -52,8 +75,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         cursor.top.saturating_add(pages) <= pace.end(self.done(pace))
     }
 
-    /// By a collector thread, now and then: sleeps a little if there is memory enough for a cycle that
-    /// takes twice as long. The scheduler then has a processor for a mutator that waits for one.
+    /// By a collector thread, now and then: sleeps a little if there is memory enough for a phase that
+    /// takes longer. The scheduler then has a processor for a mutator that waits for one.
     pub(crate) fn give_way(&self, stint: &mut Stint) {
         if !self.giving_way.is_on() {
             return;
@@ -65,9 +88,10 @@ impl<M: ObjectModel> MovingSpace<M> {
         let cursor = self.allocation.lock();
         let (pace, top) = (cursor.pace(), cursor.top);
         drop(cursor);
-        if pace.is_some_and(|pace| pace.is_collector_ahead(top, self.done(pace))) {
+        let nap = pace.map_or(Duration::ZERO, |pace| nap_after(worked, pace, top, self.done(pace)));
+        if !nap.is_zero() {
             let began = Instant::now();
-            futex::nap(worked.min(LONGEST_NAP));
+            futex::nap(nap);
             self.counters.given_way_ns.add_time(began.elapsed());
         }
         *stint = Stint::begin();
@@ -86,5 +110,23 @@ impl<M: ObjectModel> MovingSpace<M> {
             }
             Work::Time(..) | Work::Leftovers(..) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nap_grows_with_the_lead_and_is_longest_in_compaction() {
+        let worked = Duration::from_millis(1);
+        let nap = |work, top| nap_after(worked, Pace::new(work, 0, 1600), top, 500);
+        let (mark, compact) = (Work::Words(1000), Work::Pages(1000));
+        assert_eq!((nap(mark, 500), nap(compact, 500)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((nap(mark, 400), nap(compact, 400)), (worked, worked));
+        assert_eq!((nap(mark, 200), nap(compact, 200)), (worked, 3 * worked));
+        assert_eq!((nap(mark, 0), nap(compact, 0)), (worked, 3 * worked));
+        let late = nap_after(Duration::from_secs(1), Pace::new(mark, 0, 1600), 0, 500);
+        assert_eq!(late, LONGEST_STINT);
     }
 }

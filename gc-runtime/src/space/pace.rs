@@ -47,13 +47,13 @@ impl Pace {
         self.work
     }
 
-    /// Whether allocation, which stands at `top`, has taken less than half of the share that belongs to
-    /// `done` of the work. Not at the very beginning, nor where it is time that counts.
-    pub(crate) fn is_collector_ahead(&self, top: u32, done: u32) -> bool {
-        let (Work::Words(all) | Work::Pages(all)) = self.work else { return false };
+    /// How many times as far the collector is, with `done` of the work, as allocation, which stands at
+    /// `top`. They are level at the very beginning, and where it is time that counts: nothing is known.
+    pub(crate) fn lead(&self, top: u32, done: u32) -> f64 {
+        let (Work::Words(all) | Work::Pages(all)) = self.work else { return 1.0 };
         let done = (f64::from(done) / f64::from(all.max(1))).min(1.0);
         let taken = f64::from(top.saturating_sub(self.begin)) / f64::from(self.pages.max(1));
-        done > BEGINNING && taken < done / 2.0
+        if done > BEGINNING { done / taken.max(f64::EPSILON) } else { 1.0 }
     }
 
     /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
@@ -102,16 +102,18 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_is_ahead_when_less_than_half_of_its_share_is_taken() {
+    fn the_lead_is_the_share_done_over_the_share_taken() {
         let pace = Pace::new(Work::Pages(1000), 500, 1600);
-        let is_ahead = |top, done| pace.is_collector_ahead(top, done);
-        assert!(is_ahead(500 + 399, 500));
-        assert!(!is_ahead(500 + 401, 500));
-        // More work than was expected earns no more.
-        assert!(is_ahead(500 + 799, 5000) && !is_ahead(500 + 801, 5000));
-        assert!(!is_ahead(500, 1), "nothing is known yet");
+        let leads = |top, done, lead: f64| (pace.lead(top, done) - lead).abs() < 1e-9;
+        assert!(
+            leads(500 + 800, 500, 1.0) && leads(500 + 400, 500, 2.0) && leads(500 + 100, 250, 4.0)
+        );
+        assert!(leads(500 + 400, 5000, 4.0), "more work than was expected earns no more");
+        assert!(pace.lead(500, 500) > 1e3);
+        assert!(leads(500, 1, 1.0), "nothing is known yet");
         let hour = Duration::from_secs(3600);
-        assert!(!Pace::new(Work::Time(Instant::now(), hour), 500, 1600).is_collector_ahead(500, 0));
+        let time = Pace::new(Work::Time(Instant::now(), hour), 500, 1600);
+        assert!((time.lead(500, 0) - 1.0).abs() < 1e-9);
     }
 
     #[test]
