@@ -4,7 +4,7 @@ use crate::contender::Contender;
 use crate::error::BenchError;
 use crate::peers::{Peer, WINDOWS_MS};
 use crate::plots::{Axes, Line, histogram, page, plot};
-use crate::questions::fraction;
+use crate::questions::{fraction, utilisation};
 use crate::report::{Asked, Report};
 use crate::samples::counter;
 
@@ -38,9 +38,15 @@ pub fn html(report: &Report) -> Result<String, BenchError> {
         Axes::Linear,
         costs.into(),
     )?;
-    let curves = [Peer::Ours, Peer::Zgc, Peer::Shenandoah]
-        .map(|peer| (peer.name().to_owned(), utilisation(samples, peer)));
-    add("Utilisation in the worst window", "window ms", "percent", Axes::Linear, curves.into())?;
+    for tenths in utilisation::BUDGETS {
+        let curves = [Peer::Ours, Peer::Zgc, Peer::Shenandoah]
+            .map(|peer| (peer.name().to_owned(), kept_in_windows(samples, peer, tenths)));
+        let title = format!(
+            "Utilisation in the worst window, {} the live data",
+            utilisation::times(tenths)
+        );
+        add(&title, "window ms", "percent", Axes::Linear, curves.into())?;
+    }
     let faults = of(samples, "faults").filter_map(|asked| {
         let name = asked.series.name.strip_suffix(": quantiles")?;
         Some((name.to_owned(), histogram(&asked.series)))
@@ -110,9 +116,9 @@ fn cost_against_fraction(samples: &[Asked], side: Contender) -> Vec<(f64, f64)> 
     fraction::PERCENT.into_iter().filter_map(point).collect()
 }
 
-fn utilisation(samples: &[Asked], peer: Peer) -> Vec<(f64, f64)> {
+fn kept_in_windows(samples: &[Asked], peer: Peer, tenths: u64) -> Vec<(f64, f64)> {
     let point = |window: u64| {
-        let name = format!("{}: both mutators, worst window of {window} ms", peer.name());
+        let name = format!("{}: {}", peer.name(), utilisation::together(tenths, window));
         Some((counter(window), median(samples, "utilisation", &name)? * 100.0))
     };
     WINDOWS_MS.into_iter().filter_map(point).collect()

@@ -23,6 +23,9 @@ const ROUNDS: usize = 24;
 /// The most that pauses may grow from the smallest heap to the largest.
 const LIMIT: f64 = 2.0;
 
+/// Cycles that a small heap does in its turn, at most: a quantile needs many, and a large heap's take long.
+const MOST_CYCLES: u64 = 8;
+
 /// Mutators beside the collector, where their number is not what is asked.
 const MUTATORS: u32 = 2;
 
@@ -117,9 +120,11 @@ fn measure(
         let before = heap.stats();
         heaps.push((*setup, heap, churn, before, roots));
     }
-    let sides = heaps
-        .iter()
-        .map(|(setup, heap, churn, ..)| Side::new(setup.name(), move || turn(heap, churn)));
+    let largest = setups.iter().map(|setup| setup.live_mib).max().unwrap_or(0);
+    let sides = heaps.iter().map(|(setup, heap, churn, ..)| {
+        let cycles = (largest / setup.live_mib).min(MOST_CYCLES);
+        Side::new(setup.name(), move || turn(heap, churn, cycles))
+    });
     let yields = alternate(QUESTION.name, settings.rounds_or(ROUNDS), sides.collect())?;
     let transport = heaps[0].1.transport();
     answer.summary.push(format!(
@@ -157,12 +162,12 @@ fn global_roots(heap: &Heap, count: usize) -> Result<Vec<GlobalRoot>, BenchError
     Ok(roots)
 }
 
-/// One cycle while this heap's mutators run; those of the other heaps rest.
-fn turn(heap: &Heap, churn: &Churn) -> Result<Turn, BenchError> {
+/// So many cycles while this heap's mutators run; those of the other heaps rest.
+fn turn(heap: &Heap, churn: &Churn, cycles: u64) -> Result<Turn, BenchError> {
     let before = heap.stats().cycles;
-    churn.during(|| heap.collect())?;
+    churn.during(|| (0..cycles).for_each(|_| heap.collect()))?;
     let after = heap.stats();
-    // The heap may have started one by itself too.
+    // The heap may have started some by itself too.
     let finished = usize::try_from(after.cycles - before).expect("a few");
     let new = || after.cycle_log.iter().rev().take(finished);
     let flip_ns: Vec<u64> = new().map(|cycle| cycle.flip_pause_ns).collect();
