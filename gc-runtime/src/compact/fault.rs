@@ -56,7 +56,9 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
                 PageState::Unprocessed => {
                     let size = self.transport.fault_cluster();
-                    self.build_cluster(plan, page.0 / size * size, Some(page));
+                    let start = page.0 / size * size;
+                    let pages = self.streaks.note(start, size, self.transport.streak_cluster());
+                    self.build_cluster(plan, start..start.saturating_add(pages), Some(page));
                 }
             }
         }
@@ -75,19 +77,18 @@ impl<M: ObjectModel> MovingSpace<M> {
         else {
             return 0;
         };
-        let built = self.build_cluster(plan, end - size, None);
+        let built = self.build_cluster(plan, end - size..end, None);
         self.counters.pages_helped.add(built);
         built
     }
 
-    /// Builds the unprocessed pages of the cluster that starts at page `start`, and installs them
-    /// together; how many.
+    /// Builds the unprocessed pages of `cluster`, and installs them together; how many.
     ///
     /// The system call, and making other processors forget the old translation, cost more than
     /// building a page: a mutator that is here anyway, for the page `wanted`, does some of the
     /// collector's work.
-    fn build_cluster(&self, plan: Plan, start: u32, wanted: Option<PageIndex>) -> u32 {
-        let cluster = start..plan.post().min(start + self.transport.fault_cluster());
+    fn build_cluster(&self, plan: Plan, cluster: Range<u32>, wanted: Option<PageIndex>) -> u32 {
+        let cluster = cluster.start..plan.post().min(cluster.end);
         let mut run = SourceRun::EMPTY;
         let mut built = 0;
         let mut near = Neighbourhoods::default();

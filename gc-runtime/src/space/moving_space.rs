@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::addr::{Geometry, PageIndex};
 use crate::compact::page_state::PageStates;
+use crate::compact::streaks::Streaks;
 use crate::counters::Counters;
 use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
@@ -71,6 +72,7 @@ pub(crate) struct MovingSpace<M> {
     pub(crate) resident_before: AtomicU64,
     pub(crate) peak_resident: AtomicU64,
     pub(crate) giving_way: GivingWay,
+    pub(crate) streaks: Streaks,
     /// How many pages' side tables a finished cycle has left behind.
     stale_pages: AtomicU32,
     /// The live bitmap has memory for so many pages.
@@ -110,6 +112,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
             giving_way: GivingWay::default(),
+            streaks: Streaks::default(),
             stale_pages: AtomicU32::new(0),
             populated: AtomicU32::new(0),
             black: AtomicU32::new(NOT_BLACK),

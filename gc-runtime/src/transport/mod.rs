@@ -123,6 +123,11 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         FAULT_CLUSTER_PAGES
     }
 
+    /// How many pages, at most, a fault builds together in a row of faults.
+    fn streak_cluster(&self) -> u32 {
+        self.fault_cluster()
+    }
+
     /// How many pages a fault installs at most, its own first, if the others are ready: as many as
     /// take little longer than one.
     fn fault_around(&self) -> u32 {
