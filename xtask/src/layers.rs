@@ -60,8 +60,9 @@ const TABLE: &[Layers] = &[
                 "mark/worklist",
             ],
             &["forward"],
-            // The words in which transports and the steps of compaction talk to each other.
-            &["compact/page_state"],
+            // The words in which transports and the steps of compaction talk to each other; what faults
+            // leave behind for the next.
+            &["compact/page_state", "compact/streaks"],
             &["transport", "compact/recycle", "compact/free_pages", "compact/emptied_pages"],
             &["space"],
             &["embedder_roots", "roots", "safepoint"],

@@ -18,6 +18,7 @@ use crate::forward::fixed_pages::FixedPages;
 use crate::forward::islands::{Gap, IslandCounts, Packing, Placement, Target};
 use crate::forward::straddle::StraddleTable;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
+use crate::raw::cpu;
 use crate::raw::map::SideTable;
 
 /// Marks a block that is not simply packed. The rest of the entry is, if its low six bits are zero,
@@ -31,6 +32,9 @@ const NOTED: u32 = 1 << 31;
 
 /// Marks a page of the new heap that is a whole page of the old one.
 const WHOLE_PAGE: u32 = 1 << 31;
+
+/// Pages that a thread of the summary looks at at a time.
+const BATCH_PAGES: usize = 256;
 
 /// Where blocks go (0.8 % of the heap), and what pages are made of.
 #[derive(Debug)]
@@ -185,22 +189,26 @@ impl OffsetTable {
     ) -> Summary {
         let page_blocks = geometry.page_words() / BLOCK_WORDS as usize;
         let blocks = live.blocks();
-        let live_words: Vec<u32> = (0..black as usize)
-            .into_par_iter()
-            .with_min_len(256)
-            .map(|page| {
-                let first = page * page_blocks;
-                let words = &blocks[first..first + page_blocks];
-                words.iter().map(|block| block.load(Ordering::Relaxed).count_ones()).sum()
-            })
-            .collect();
+        let mut live_words = vec![0; black as usize];
+        live_words.par_chunks_mut(BATCH_PAGES).enumerate().for_each(|(batch, counts)| {
+            let first = batch * BATCH_PAGES * page_blocks;
+            count_live(&blocks[first..first + counts.len() * page_blocks], page_blocks, counts);
+        });
         let total: u64 = live_words.iter().map(|&words| u64::from(words)).sum();
         let Placement { dense, targets, gaps, end, islands } =
             Placement::of(geometry, straddles, fixed, &live_words, packing);
         self.extents.clear(0..black as usize);
         gaps.into_iter().for_each(|gap| self.note_gap(geometry, gap));
-        targets.into_par_iter().with_min_len(256).enumerate().for_each(|(page, target)| {
-            self.fill_page(geometry, blocks, page * page_blocks..(page + 1) * page_blocks, target);
+        targets.par_chunks(BATCH_PAGES).enumerate().for_each(|(batch, targets)| {
+            cpu::with_bit_counting(
+                #[inline(always)]
+                || {
+                    for (page, &target) in (batch * BATCH_PAGES..).zip(targets) {
+                        let of_page = page * page_blocks..(page + 1) * page_blocks;
+                        self.fill_page(geometry, blocks, of_page, target);
+                    }
+                },
+            );
         });
         Summary { dense, compact: geometry.pages_for(end), words: end, live_words: total, islands }
     }
@@ -222,6 +230,7 @@ impl OffsetTable {
         }
     }
 
+    #[inline(always)]
     fn fill_page(
         &self,
         geometry: Geometry,
@@ -270,6 +279,7 @@ impl OffsetTable {
 
     /// Notes which word begins a page of the new heap, if one begins among the live words `bits` of
     /// the block at `first`, the first of which goes to `place`. The place after them.
+    #[inline(always)]
     fn note_first_word(&self, page_words: u32, first: u32, bits: u64, place: u32) -> u32 {
         let end = place + bits.count_ones();
         let boundary = place.next_multiple_of(page_words);
@@ -281,7 +291,20 @@ impl OffsetTable {
     }
 }
 
+/// Counts the live words of pages of `page_blocks` blocks each.
+fn count_live(blocks: &[AtomicU64], page_blocks: usize, counts: &mut [u32]) {
+    cpu::with_bit_counting(
+        #[inline(always)]
+        || {
+            for (count, page) in counts.iter_mut().zip(blocks.chunks_exact(page_blocks)) {
+                *count = page.iter().map(|block| block.load(Ordering::Relaxed).count_ones()).sum();
+            }
+        },
+    );
+}
+
 /// Position of the `n`th set bit, counted from zero.
+#[inline(always)]
 fn index_of_live(mut bits: u64, n: u32) -> u32 {
     for _ in 0..n {
         bits &= bits - 1;
