@@ -4,7 +4,7 @@
 # Fetch, patch, build, boot and test the kernels of this directory.
 #
 #   kernel.sh missing [deb]    packages that are not installed, by name
-#   kernel.sh unlisted         sources that the package lists do not have
+#   kernel.sh unavailable      sources neither here nor in the package lists
 #   kernel.sh fetch            get the source packages, check their checksums
 #   kernel.sh apply            the source tree with the whole series, its path
 #   kernel.sh build KERNEL     build one of: stock patched debug reference
@@ -57,17 +57,28 @@ base_of() {
 # field BASE-NAME COLUMN
 field() { awk -v n="$1" -v c="$2" '$1 == n { print $c }' "$here/BASE"; }
 
-# tarball BASE-NAME: its path, downloaded if need be
-tarball() {
-	local name=$1 version sum file
-	version=$(field "$name" 2)
-	sum=$(field "$name" 3)
-	for file in "/usr/src/$name.tar.xz" "$cache/packages/$name.tar.xz"; do
+# tree_of BASE-NAME: where its source tree is, or will be
+tree_of() { echo "$cache/trees/$1-$(field "$1" 3 | cut -c1-12)"; }
+
+# fetched BASE-NAME: the path of its tarball, if it is here with the right checksum
+fetched() {
+	local sum file
+	sum=$(field "$1" 3)
+	for file in "/usr/src/$1.tar.xz" "$cache/packages/$1.tar.xz"; do
 		if [ -f "$file" ] && echo "$sum  $file" | sha256sum -c --status; then
 			echo "$file"
 			return
 		fi
 	done
+	return 1
+}
+
+# tarball BASE-NAME: its path, downloaded if need be
+tarball() {
+	local name=$1 version file
+	if fetched "$name"; then return; fi
+	version=$(field "$name" 2)
+	file=$cache/packages/$name.tar.xz
 	say "downloading $name $version"
 	(
 		# Nothing here ends the script by itself: in a command substitution errexit is off.
@@ -78,8 +89,7 @@ tarball() {
 			mv "unpacked/usr/src/$name.tar.xz" . &&
 			rm -rf unpacked "$name"_*.deb
 	) || die "$name $version cannot be had; if the archive has it, 'apt-get update' comes first"
-	echo "$sum  $file" | sha256sum -c --status || die "$file: wrong checksum"
-	echo "$file"
+	fetched "$name" || die "$file: wrong checksum"
 }
 
 # patches_of KERNEL: the patches that it has, in order, as paths
@@ -96,7 +106,7 @@ patches_of() {
 # unpacked BASE-NAME: the path of its source tree, whatever patches it has
 unpacked() {
 	local dir file
-	dir=$cache/trees/$1-$(field "$1" 3 | cut -c1-12)
+	dir=$(tree_of "$1")
 	if [ ! -d "$dir" ]; then
 		rm -rf "$dir.new"
 		mkdir -p "$dir.new/.undo"
@@ -574,11 +584,14 @@ bases() { awk '!/^#/ && NF { print $1 }' "$here/BASE"; }
 # that they do not have, apt-cache shows nothing, and says that all is well.
 is_listed() { [ -n "$(apt-cache show "$1=$(field "$1" 2)" 2> /dev/null)" ]; }
 
-# unlisted: those that are not, because the lists are older than they
-unlisted() {
+# is_available BASE-NAME: whether it is here, unpacked or not, or in the package lists
+is_available() { [ -d "$(tree_of "$1")" ] || fetched "$1" > /dev/null || is_listed "$1"; }
+
+# unavailable: those that are not, because the lists are older than they
+unavailable() {
 	local n
 	for n in $(bases); do
-		is_listed "$n" || echo "$n=$(field "$n" 2)"
+		is_available "$n" || echo "$n=$(field "$n" 2)"
 	done
 }
 
@@ -594,9 +607,7 @@ missing() {
 	[ -z "$more" ] || echo '#include <openssl/opensslv.h>' | gcc -E - > /dev/null 2>&1 || echo libssl-dev
 	[ "$(gcc -print-file-name=libc.a 2> /dev/null)" != libc.a ] || echo libc6-dev
 	need=linux-source-6.1
-	[ -f "/usr/src/$need.tar.xz" ] || [ -f "$cache/packages/$need.tar.xz" ] ||
-		[ -d "$cache/trees/$need-$(field $need 3 | cut -c1-12)" ] ||
-		is_listed "$need" || echo "$need=$(field $need 2)"
+	is_available "$need" || echo "$need=$(field "$need" 2)"
 }
 
 # Debian's configuration for the base, with what cannot be had outside of Debian
@@ -646,7 +657,7 @@ main() {
 	: > "$table"
 	case $command in
 	missing) missing "$@" ;;
-	unlisted) unlisted ;;
+	unavailable) unavailable ;;
 	fetch) for n in $(bases); do tarball "$n"; done ;;
 	apply)
 		lock patched
