@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::halves;
 use crate::model::ObjectModel;
 
 /// The size of an object in words and which of its words are reference slots.
@@ -151,7 +152,7 @@ impl ObjectLayout {
             return Self::bitmap(words, first, u64::from(strong));
         }
         let reach = u64::from(32 - (strong | weak).leading_zeros());
-        Self::new(words, KIND_MIXED, first, reach, u64::from(strong) | u64::from(weak) << 32)
+        Self::new(words, KIND_MIXED, first, reach, halves::join(strong, weak))
     }
 
     /// An object of `pairs` ephemerons from word `first` on: key, value, key, value.
@@ -237,11 +238,10 @@ impl ObjectLayout {
         let first = self.first();
         match self.kind() {
             KIND_EPHEMERONS => WeakSlots::Ephemerons { first, pairs: self.low() },
-            KIND_MIXED => WeakSlots::Mixed {
-                first,
-                strong: self.low(),
-                weak: u32::try_from(self.map >> 32).expect("the high half of a word"),
-            },
+            KIND_MIXED => {
+                let (strong, weak) = halves::split(self.map);
+                WeakSlots::Mixed { first, strong, weak }
+            }
             _ => WeakSlots::Range(first..first + self.low()),
         }
     }
@@ -327,13 +327,13 @@ impl ObjectLayout {
 
     /// Packs the layout into two words; never all zero.
     pub(crate) fn pack(self) -> [u64; 2] {
-        [u64::from(self.words) | u64::from(self.first) << 32, self.map]
+        [halves::join(self.words, self.first), self.map]
     }
 
     /// The inverse of [`pack`](Self::pack).
-    #[expect(clippy::cast_possible_truncation, reason = "halves of a word")]
     pub(crate) fn unpack([low, map]: [u64; 2]) -> Self {
-        Self { words: low as u32, first: (low >> 32) as u32, map }
+        let (words, first) = halves::split(low);
+        Self { words, first, map }
     }
 }
 

@@ -23,6 +23,7 @@
 mod sync;
 mod gate;
 mod addr;
+mod halves;
 
 // The language's side.
 #[cfg(not(loom))]

@@ -35,6 +35,7 @@ const TABLE: &[Layers] = &[
         bottom_to_top: &[
             &[
                 "addr",
+                "halves",
                 "sync",
                 "gate",
                 "error",

@@ -23,6 +23,7 @@ use crate::compact::free_pages::FreePages;
 use crate::compact::page_state::SourceIndex;
 use crate::counters::Counters;
 use crate::forward::Plan;
+use crate::halves;
 use crate::raw::fatal::fatal;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
@@ -39,36 +40,27 @@ const NEW_PAGES: u32 = 16;
 /// Pages that a collector thread keeps of those it has just emptied.
 const HOT_PAGES: u32 = BAND_PAGES;
 
-/// A range that shrinks from below and grows above, in one atomic word.
+/// A range that shrinks from below and grows above, in one atomic word: its start is the low half.
 #[derive(Debug, Default)]
 struct Supply(AtomicU64);
 
 impl Supply {
-    fn pack(next: u32, end: u32) -> u64 {
-        u64::from(next) | u64::from(end) << 32
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
-    fn unpack(word: u64) -> (u32, u32) {
-        (word as u32, (word >> 32) as u32)
-    }
-
     fn set(&self, next: u32, end: u32) {
-        self.0.store(Self::pack(next, end.max(next)), Ordering::Release);
+        self.0.store(halves::join(next, end.max(next)), Ordering::Release);
     }
 
     /// Takes up to `want` pages, leaving `keep`.
     fn take(&self, want: u32, keep: u32) -> SourceRun {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
-            let (next, end) = Self::unpack(word);
+            let (next, end) = halves::split(word);
             let count = want.min((end - next).saturating_sub(keep));
             if count == 0 {
                 return SourceRun::EMPTY;
             }
             match self.0.compare_exchange_weak(
                 word,
-                Self::pack(next + count, end),
+                halves::join(next + count, end),
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {

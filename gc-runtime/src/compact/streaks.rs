@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::halves;
+
 /// Streaks that are remembered at a time: a few for each of the mutators that run.
 const STREAKS: usize = 8;
 
@@ -9,18 +11,9 @@ const STREAKS: usize = 8;
 /// forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Streaks {
+    /// The page after a fault's cluster, and the pages of that.
     recent: [AtomicU64; STREAKS],
     next: AtomicUsize,
-}
-
-/// The page after a fault's cluster, and the pages of that.
-fn pack(end: u32, pages: u32) -> u64 {
-    u64::from(pages) << 32 | u64::from(end)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
-fn unpack(word: u64) -> (u32, u32) {
-    (word as u32, (word >> 32) as u32)
 }
 
 impl Streaks {
@@ -29,19 +22,20 @@ impl Streaks {
     pub(crate) fn note(&self, start: u32, least: u32, most: u32) -> u32 {
         for streak in &self.recent {
             let word = streak.load(Ordering::Relaxed);
-            let (end, pages) = unpack(word);
+            let (end, pages) = halves::split(word);
             if pages == 0 || end != start {
                 continue;
             }
             let pages = (2 * pages).min(most);
-            let goes_on = pack(start.saturating_add(pages), pages);
+            let goes_on = halves::join(start.saturating_add(pages), pages);
             if streak.compare_exchange(word, goes_on, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
                 return pages;
             }
         }
         let slot = self.next.fetch_add(1, Ordering::Relaxed) % STREAKS;
-        self.recent[slot].store(pack(start.saturating_add(least), least), Ordering::Relaxed);
+        self.recent[slot]
+            .store(halves::join(start.saturating_add(least), least), Ordering::Relaxed);
         least
     }
 }

@@ -17,6 +17,7 @@ use crate::addr::{FromWord, Geometry, PageIndex, ToWord, index32};
 use crate::forward::fixed_pages::FixedPages;
 use crate::forward::islands::{Gap, IslandCounts, Packing, Placement, Target};
 use crate::forward::straddle::StraddleTable;
+use crate::halves;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
 use crate::raw::cpu;
 use crate::raw::map::SideTable;
@@ -131,8 +132,7 @@ impl OffsetTable {
     fn split(&self, value: u32, bits: u64, offset: u32) -> ToWord {
         let at = value & SPLIT_MASK;
         let split = self.splits[(value / BLOCK_WORDS) as usize].load(Ordering::Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
-        let (low, high) = (split as u32, (split >> 32) as u32);
+        let (low, high) = halves::split(split);
         if offset < at {
             ToWord(low + (bits & ((1 << offset) - 1)).count_ones())
         } else {
@@ -267,7 +267,7 @@ impl OffsetTable {
             let entry = match offset {
                 0 => high,
                 _ => {
-                    let split = u64::from(place) | u64::from(high) << 32;
+                    let split = halves::join(place, high);
                     self.splits[padding.split as usize].store(split, Ordering::Relaxed);
                     SPECIAL | (padding.split * BLOCK_WORDS) | offset
                 }
