@@ -246,6 +246,15 @@ impl ObjectLayout {
         }
     }
 
+    /// The slots in `window`, if they lie side by side. If there are none, the range is empty and may
+    /// lie anywhere.
+    #[inline(always)]
+    pub(crate) fn slot_run(self, window: &Range<u32>) -> Option<Range<u32>> {
+        let first = self.first();
+        (self.kind() == KIND_RANGE)
+            .then(|| first.max(window.start)..(first + self.low()).min(window.end))
+    }
+
     /// Calls `visit` with the word number of each slot, strong or weak, in `window` of the object.
     #[inline(always)]
     pub(crate) fn slots_in<M: ObjectModel>(
@@ -395,6 +404,20 @@ mod tests {
         assert_eq!(slots(ObjectLayout::described(10, 9), 0..10), [1, 4, 7]);
         assert_eq!(slots(ObjectLayout::described(10, 9), 2..7), [4]);
         assert!(slots(ObjectLayout::leaf(10), 0..10).is_empty());
+    }
+
+    #[test]
+    fn a_run_of_slots_is_what_the_window_shows() {
+        for (first, count, window) in
+            [(2, 5, 0..10), (2, 5, 4..6), (3, 5, 0..1), (1, 2, 6..9), (0, 1, 0..1), (2, 5, 6..10)]
+        {
+            let layout = ObjectLayout::range(10, first, count);
+            let run = layout.slot_run(&window).unwrap();
+            assert_eq!(run.collect::<Vec<_>>(), slots(layout, window));
+        }
+        assert_eq!(ObjectLayout::leaf(10).slot_run(&(0..10)), None);
+        assert_eq!(ObjectLayout::bitmap(10, 1, 0b11).slot_run(&(0..10)), None);
+        assert_eq!(ObjectLayout::weak(10, 2, 3).slot_run(&(0..10)), None);
     }
 
     #[test]

@@ -31,6 +31,8 @@ mod model;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(not(loom))]
+mod last_layout;
+#[cfg(not(loom))]
 mod record;
 #[cfg(not(loom))]
 mod local;

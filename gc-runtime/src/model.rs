@@ -46,7 +46,8 @@ impl Header {
 ///
 /// The collector asks for an object's layout when it marks the object and when it rebuilds the
 /// page the object starts on, which may be in a signal handler: these functions do not allocate,
-/// take no lock and do not panic. It never visits an object that was not marked.
+/// take no lock and do not panic. It never visits an object that was not marked, and asks once for
+/// several that lie one after the other and have the same header.
 ///
 /// A wrong answer garbles the language's data. It cannot break what Rust promises, since the heap's
 /// words are only ever accessed as atomics inside the heap's bounds. A panic breaks the heap

@@ -46,6 +46,7 @@ const TABLE: &[Layers] = &[
                 "container",
                 "model",
                 "layout",
+                "last_layout",
                 "record",
                 "local",
             ],

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::addr::{FromWord, PageIndex};
 use crate::compact::page_state::{Claim, SourceIndex, SourcePage};
 use crate::forward::offset_table::PackedPage;
-use crate::forward::{Forwarding, Neighbourhoods, PageKind, Plan};
+use crate::forward::{Forward, Forwarding, Neighbourhoods, PageKind, Plan};
+use crate::last_layout::LastLayout;
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::BLOCK_WORDS;
 use crate::model::ObjectModel;
@@ -157,10 +158,11 @@ impl<M: ObjectModel> MovingSpace<M> {
         // The next page in order is most likely built next: fetch what it begins with while this
         // one's references are forwarded.
         let mut ahead = self.lines_from(next);
+        let mut last = LastLayout::none();
         let mut at = self.finish_first_object(first, target, forwarding);
         while at < target.len() {
-            let layout = self.layout_or(&target[at..], || self.object_at(next - 1).1);
-            self.forward_by_table(layout, 0, &target[at..], forwarding);
+            let layout = self.layout_or(&target[at..], &mut last, || self.object_at(next - 1).1);
+            self.forward_slots(layout, 0, &target[at..], forwarding);
             at += layout.words() as usize;
             for line in ahead.by_ref().take(LINES_AT_ONCE) {
                 words::prefetch(&line[0]);
@@ -182,8 +184,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         let start = self.live.next_live(next, limit).expect("an object reaches into the island");
         let from = &self.transport.from_words()[start as usize..start as usize + tail];
         words::copy(from, target);
-        let layout = self.layout_or(target, || self.layout_across(start));
-        self.forward_by_table(layout, 0, target, forwarding);
+        let layout = self.layout_or(target, &mut LastLayout::none(), || self.layout_across(start));
+        self.forward_slots(layout, 0, target, forwarding);
     }
 
     /// Copies live words from `first` on until `target` is full; the word after the last copied.
@@ -241,7 +243,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             return 0;
         }
         let done = first - start;
-        self.forward_by_table(layout, done, target, forwarding);
+        self.forward_slots(layout, done, target, forwarding);
         (layout.words() - done) as usize
     }
 
@@ -256,11 +258,12 @@ impl<M: ObjectModel> MovingSpace<M> {
             at = straddler.end();
         }
         let from = self.transport.from_words();
+        let mut last = LastLayout::none();
         loop {
             at = self.live.next_live(at, word + 1).expect("the word itself is live");
             let page_end = self.geometry.page_start(page.plus(1));
             let rest = &from[at as usize..page_end as usize];
-            let layout = self.layout_or(rest, || self.layout_across(at));
+            let layout = self.layout_or(rest, &mut last, || self.layout_across(at));
             if at + layout.words() > word {
                 return (at, layout);
             }
@@ -301,54 +304,34 @@ impl<M: ObjectModel> MovingSpace<M> {
         near: &mut Neighbourhoods,
     ) {
         let near = near.of(forwarding, from);
-        let forward =
-            |value| near.forward_value(value).unwrap_or_else(|| forwarding.forward_value(value));
         let start = self.geometry.page_start(from);
         let end = start + self.geometry.page_words_u32();
         let mut at = start;
         if let Some(straddler) = self.straddles.straddler(from) {
-            self.forward_slots(straddler.layout, start - straddler.start, words, forward);
+            self.forward_slots(straddler.layout, start - straddler.start, words, near);
             at = straddler.end();
         }
         let old = self.transport.from_words();
         let black = from.0 >= plan.black;
         let walk_end = if black { self.straddles.walk_end(from) } else { end };
+        let dense = black || self.live.all_live(start..end);
+        let mut last = LastLayout::none();
         while at < walk_end {
-            if !black {
-                // The dense prefix has dead words in between.
+            if !dense {
                 match self.live.next_live(at, end) {
                     Some(live) => at = live,
                     None => return,
                 }
             }
             let rest = &words[(at - start) as usize..];
-            let layout = self.layout_or(rest, || self.layout_across(at));
-            self.forward_slots(layout, 0, rest, forward);
+            let layout = self.layout_or(rest, &mut last, || self.layout_across(at));
+            self.forward_slots(layout, 0, rest, near);
             // The next page is most likely next.
             if let Some(word) = old.get(at as usize + PREFETCH_WORDS) {
                 words::prefetch(word);
             }
             at += layout.words();
         }
-    }
-
-    /// Forwards the slots of one object as [`forward_slots`](Self::forward_slots) does, each by the
-    /// tables.
-    #[inline(always)]
-    fn forward_by_table(
-        &self,
-        layout: ObjectLayout,
-        done: u32,
-        words: &[AtomicU64],
-        forwarding: Forwarding<'_>,
-    ) {
-        self.forward_slots(
-            layout,
-            done,
-            words,
-            #[inline(always)]
-            |value| forwarding.forward_value(value),
-        );
     }
 
     /// Forwards the slots of one object whose word number `done` lies at `words[0]`.
@@ -358,18 +341,23 @@ impl<M: ObjectModel> MovingSpace<M> {
         layout: ObjectLayout,
         done: u32,
         words: &[AtomicU64],
-        forward: impl Fn(u64) -> u64,
+        forwarding: impl Forward,
     ) {
         #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
         let window = done..layout.words().min(done.saturating_add(words.len() as u32));
+        if let Some(run) = layout.slot_run(&window) {
+            if !run.is_empty() {
+                for slot in &words[(run.start - done) as usize..(run.end - done) as usize] {
+                    forward_slot(slot, forwarding);
+                }
+            }
+            return;
+        }
         layout.slots_in(
             &self.model,
             window,
             #[inline(always)]
-            |slot| {
-                let slot = &words[(slot - done) as usize];
-                slot.store(forward(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
-            },
+            move |slot| forward_slot(&words[(slot - done) as usize], forwarding),
         );
     }
 }
@@ -377,4 +365,9 @@ impl<M: ObjectModel> MovingSpace<M> {
 #[inline(always)]
 fn load(block: &AtomicU64) -> u64 {
     block.load(Ordering::Relaxed)
+}
+
+#[inline(always)]
+fn forward_slot(slot: &AtomicU64, forwarding: impl Forward) {
+    slot.store(forwarding.new_value(load(slot)), Ordering::Relaxed);
 }

@@ -19,6 +19,12 @@ pub(crate) struct Forwarding<'a> {
     slide_words: u32,
 }
 
+/// What knows the new values of slots.
+pub(crate) trait Forward: Copy {
+    /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
+    fn new_value(self, value: u64) -> u64;
+}
+
 /// How far a neighbourhood reaches before the page that it was asked for, and after it: the pages
 /// that come next share it.
 const PAGES_BEFORE: u32 = 32;
@@ -29,8 +35,15 @@ const PAGES_AFTER: u32 = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neighbourhood {
     base: u64,
-    bytes: u64,
+    words: u64,
     slide_bytes: u64,
+}
+
+/// The same as a [`Forwarding`], which is asked only about what a neighbourhood does not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nearby<'a> {
+    near: Neighbourhood,
+    all: Forwarding<'a>,
 }
 
 /// The neighbourhoods of one page after the other.
@@ -40,26 +53,40 @@ pub(crate) struct Neighbourhoods(Option<Neighbourhood>);
 impl Neighbourhoods {
     /// That of `page`, which moves as a whole: the last one, if it lies in there.
     #[inline]
-    pub(crate) fn of(&mut self, forwarding: Forwarding<'_>, page: PageIndex) -> Neighbourhood {
-        let start = forwarding.geometry.address(forwarding.geometry.page_start(page));
-        match self.0 {
+    pub(crate) fn of<'a>(&mut self, all: Forwarding<'a>, page: PageIndex) -> Nearby<'a> {
+        let start = all.geometry.address(all.geometry.page_start(page));
+        let near = match self.0 {
             Some(near) if near.contains(start) => near,
-            _ => *self.0.insert(forwarding.neighbourhood(page)),
-        }
+            _ => *self.0.insert(all.neighbourhood(page)),
+        };
+        Nearby { near, all }
     }
 }
 
 impl Neighbourhood {
+    /// Whether `value` is the address of a word here. Rotating brings the bits of an address inside
+    /// a word to the top, where they make it too large.
     #[inline(always)]
-    fn contains(self, address: u64) -> bool {
-        address.wrapping_sub(self.base) < self.bytes
+    fn contains(self, value: u64) -> bool {
+        value.wrapping_sub(self.base).rotate_right(WORD_BYTES.trailing_zeros()) < self.words
     }
+}
 
-    /// The new value of a slot, if the old one refers to an address here.
+impl Forward for Nearby<'_> {
     #[inline(always)]
-    pub(crate) fn forward_value(self, value: u64) -> Option<u64> {
-        let is_near = self.contains(value) && value.is_multiple_of(WORD_BYTES as u64);
-        is_near.then(|| value - self.slide_bytes)
+    fn new_value(self, value: u64) -> u64 {
+        if self.near.contains(value) {
+            value - self.near.slide_bytes
+        } else {
+            self.all.forward_value(value)
+        }
+    }
+}
+
+impl Forward for Forwarding<'_> {
+    #[inline(always)]
+    fn new_value(self, value: u64) -> u64 {
+        self.forward_value(value)
     }
 }
 
@@ -99,7 +126,7 @@ impl<'a> Forwarding<'a> {
         }
     }
 
-    /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
+    /// What [`Forward::new_value`] says.
     #[inline(always)]
     pub(crate) fn forward_value(self, value: u64) -> u64 {
         match self.geometry.word_of(value) {
@@ -131,7 +158,7 @@ impl<'a> Forwarding<'a> {
         let bytes = |words: u32| u64::from(words) * WORD_BYTES as u64;
         Neighbourhood {
             base: self.geometry.address(words.start),
-            bytes: bytes(words.end - words.start),
+            words: u64::from(words.end - words.start),
             slide_bytes: bytes(slide),
         }
     }

@@ -20,5 +20,5 @@ pub(crate) mod plan;
 #[cfg(test)]
 mod twin_tests;
 
-pub(crate) use forwarding::{Forwarding, Neighbourhoods};
+pub(crate) use forwarding::{Forward, Forwarding, Neighbourhoods};
 pub(crate) use plan::{PageKind, Plan, PlanCell};

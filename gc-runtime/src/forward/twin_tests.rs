@@ -9,7 +9,7 @@ use crate::forward::fixed_pages::FixedPages;
 use crate::forward::islands::{DENSE_PERCENT, ISLAND_PERCENT, Packing};
 use crate::forward::offset_table::{OffsetTable, PackedPage, PageSource};
 use crate::forward::straddle::StraddleTable;
-use crate::forward::{Forwarding, Plan};
+use crate::forward::{Forward, Forwarding, Neighbourhoods, Plan};
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::{LiveBitmap, Writers};
 
@@ -206,6 +206,21 @@ fn play(case: &Case) {
     let expected: BTreeMap<u32, u32> =
         twin.places.iter().map(|(&word, &place)| (place, word)).collect();
     assert_eq!(taken(&table, &live, geometry, summary.words), expected);
+
+    let mut near = Neighbourhoods::default();
+    let whole = (0..black).filter(|&page| table.moves_whole(geometry, PageIndex(page)));
+    for page in whole.filter(|&page| page >= plan.dense) {
+        let nearby = near.of(forwarding, PageIndex(page));
+        // Words on the page and far enough around it to leave any neighbourhood.
+        let around = page.saturating_sub(100) * PAGE_WORDS..(page + 101) * PAGE_WORDS;
+        let picked = |word: u32| word.is_multiple_of(PAGE_WORDS) || word.is_multiple_of(97);
+        for (&word, &place) in twin.places.range(around).filter(|(word, _)| picked(**word)) {
+            let (old, new) = (geometry.address(word), geometry.address(place));
+            assert_eq!(nearby.new_value(old), new, "word {word} near page {page}");
+            assert_eq!(nearby.new_value(old | 1 << (word % 3)), old | 1 << (word % 3));
+        }
+        assert_eq!(nearby.new_value(0), 0);
+    }
 }
 
 #[test]

@@ -74,6 +74,14 @@ impl LiveBitmap {
             != 0
     }
 
+    /// Whether all of `words`, whole blocks, are parts of live objects.
+    #[inline(always)]
+    pub(crate) fn all_live(&self, words: Range<u32>) -> bool {
+        let blocks = (words.start / BLOCK_WORDS) as usize..(words.end / BLOCK_WORDS) as usize;
+        let all = self.blocks[blocks].iter().map(|block| block.load(Ordering::Relaxed));
+        all.fold(u64::MAX, |all, bits| all & bits) == u64::MAX
+    }
+
     /// Takes one bit back.
     pub(crate) fn clear_word(&self, word: u32) {
         let block = &self.blocks[(word / BLOCK_WORDS) as usize];
@@ -194,6 +202,10 @@ mod tests {
                     word = end;
                 }
                 prop_assert!(naive[word as usize..].iter().all(|live| !live));
+                for start in (0..total).step_by(512) {
+                    let all = naive[start as usize..start as usize + 512].iter().all(|&live| live);
+                    prop_assert_eq!(bitmap.all_live(start..start + 512), all);
+                }
                 bitmap.clear(total);
                 prop_assert_eq!(bitmap.next_live(0, total), None);
             }

@@ -12,6 +12,7 @@ use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
 use crate::forward::{Forwarding, PageKind, Plan, PlanCell};
 use crate::gate::Gate;
+use crate::last_layout::LastLayout;
 use crate::layout::ObjectLayout;
 use crate::mark::live_bitmap::LiveBitmap;
 use crate::mark::marks_apart::MarksApart;
@@ -154,14 +155,19 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 
     /// The layout of the object that starts with `words`, the rest of a page. If its header goes
-    /// on after that, `elsewhere` knows the layout.
+    /// on after that, `elsewhere` knows the layout. `last` is that of the object before.
     #[inline(always)]
     pub(crate) fn layout_or(
         &self,
         words: &[AtomicU64],
+        last: &mut LastLayout,
         elsewhere: impl FnOnce() -> ObjectLayout,
     ) -> ObjectLayout {
-        if M::HEADER_WORDS == 1 || words.len() > 1 { self.layout(words) } else { elsewhere() }
+        if M::HEADER_WORDS == 1 || words.len() > 1 {
+            last.of(&self.model, Self::header(words))
+        } else {
+            elsewhere()
+        }
     }
 
     /// The layout of the live object at `word` of the old heap, the last word of its page, whose
