@@ -347,9 +347,8 @@ impl<M: ObjectModel> MovingSpace<M> {
         let window = done..layout.words().min(done.saturating_add(words.len() as u32));
         if let Some(run) = layout.slot_run(&window) {
             if !run.is_empty() {
-                for slot in &words[(run.start - done) as usize..(run.end - done) as usize] {
-                    forward_slot(slot, forwarding);
-                }
+                forwarding
+                    .forward_run(&words[(run.start - done) as usize..(run.end - done) as usize]);
             }
             return;
         }
@@ -357,7 +356,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             &self.model,
             window,
             #[inline(always)]
-            move |slot| forward_slot(&words[(slot - done) as usize], forwarding),
+            move |slot| forwarding.forward_slot(&words[(slot - done) as usize]),
         );
     }
 }
@@ -365,9 +364,4 @@ impl<M: ObjectModel> MovingSpace<M> {
 #[inline(always)]
 fn load(block: &AtomicU64) -> u64 {
     block.load(Ordering::Relaxed)
-}
-
-#[inline(always)]
-fn forward_slot(slot: &AtomicU64, forwarding: impl Forward) {
-    slot.store(forwarding.new_value(load(slot)), Ordering::Relaxed);
 }

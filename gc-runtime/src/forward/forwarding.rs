@@ -6,6 +6,7 @@ use crate::addr::{FromWord, Geometry, PageIndex, ToWord, WORD_BYTES};
 use crate::forward::offset_table::OffsetTable;
 use crate::forward::plan::Plan;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
+use crate::raw::quads::{LANES, Quads};
 
 /// Forwards places of one cycle; made after the summary, cheap to make and to copy.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,20 @@ pub(crate) struct Forwarding<'a> {
 pub(crate) trait Forward: Copy {
     /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
     fn new_value(self, value: u64) -> u64;
+
+    /// Gives slots that lie side by side their new values.
+    #[inline(always)]
+    fn forward_run(self, slots: &[AtomicU64]) {
+        for slot in slots {
+            self.forward_slot(slot);
+        }
+    }
+
+    /// Gives a slot its new value.
+    #[inline(always)]
+    fn forward_slot(self, slot: &AtomicU64) {
+        slot.store(self.new_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
 }
 
 /// How far a neighbourhood reaches before the page that it was asked for, and after it: the pages
@@ -43,23 +58,25 @@ pub(crate) struct Neighbourhood {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nearby<'a> {
     near: Neighbourhood,
+    quads: Option<&'a Quads>,
     all: Forwarding<'a>,
 }
 
 /// The neighbourhoods of one page after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Neighbourhoods(Option<Neighbourhood>);
+pub(crate) struct Neighbourhoods(Option<(Neighbourhood, Option<Quads>)>);
 
 impl Neighbourhoods {
     /// That of `page`, which moves as a whole: the last one, if it lies in there.
     #[inline]
-    pub(crate) fn of<'a>(&mut self, all: Forwarding<'a>, page: PageIndex) -> Nearby<'a> {
+    pub(crate) fn of<'a>(&'a mut self, all: Forwarding<'a>, page: PageIndex) -> Nearby<'a> {
         let start = all.geometry.address(all.geometry.page_start(page));
-        let near = match self.0 {
-            Some(near) if near.contains(start) => near,
-            _ => *self.0.insert(all.neighbourhood(page)),
-        };
-        Nearby { near, all }
+        if self.0.as_ref().is_none_or(|(near, _)| !near.contains(start)) {
+            let near = all.neighbourhood(page);
+            self.0 = Some((near, Quads::new(near.base, near.words, near.slide_bytes)));
+        }
+        let (near, quads) = self.0.as_ref().expect("set just now");
+        Nearby { near: *near, quads: quads.as_ref(), all }
     }
 }
 
@@ -79,6 +96,18 @@ impl Forward for Nearby<'_> {
             value - self.near.slide_bytes
         } else {
             self.all.forward_value(value)
+        }
+    }
+
+    #[inline(always)]
+    fn forward_run(self, mut slots: &[AtomicU64]) {
+        if slots.len() >= LANES
+            && let Some(quads) = self.quads
+        {
+            slots = &slots[quads.lower(slots)..];
+        }
+        for slot in slots {
+            self.forward_slot(slot);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The planner against a naive twin that places every word by itself.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -214,9 +215,14 @@ fn play(case: &Case) {
         // Words on the page and far enough around it to leave any neighbourhood.
         let around = page.saturating_sub(100) * PAGE_WORDS..(page + 101) * PAGE_WORDS;
         let picked = |word: u32| word.is_multiple_of(PAGE_WORDS) || word.is_multiple_of(97);
-        for (&word, &place) in twin.places.range(around).filter(|(word, _)| picked(**word)) {
+        let words = || twin.places.range(around.clone()).filter(|(word, _)| picked(**word));
+        let slots: Vec<AtomicU64> =
+            words().map(|(&word, _)| AtomicU64::new(geometry.address(word))).collect();
+        nearby.forward_run(&slots);
+        for (slot, (&word, &place)) in slots.iter().zip(words()) {
             let (old, new) = (geometry.address(word), geometry.address(place));
             assert_eq!(nearby.new_value(old), new, "word {word} near page {page}");
+            assert_eq!(slot.load(Ordering::Relaxed), new, "word {word} near page {page}, in a run");
             assert_eq!(nearby.new_value(old | 1 << (word % 3)), old | 1 << (word % 3));
         }
         assert_eq!(nearby.new_value(0), 0);

@@ -11,6 +11,7 @@ pub(crate) mod map;
 pub(crate) mod give_back;
 pub(crate) mod page_tables;
 pub(crate) mod words;
+pub(crate) mod quads;
 pub(crate) mod held_words;
 pub(crate) mod block;
 pub(crate) mod futex;
