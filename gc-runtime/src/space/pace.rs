@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// The share of a phase's pages that is there from its beginning: short bursts wait for nobody.
 const AT_ONCE: f64 = 1.0 / 16.0;
 
-/// The share that is kept for a phase that takes longer than expected.
+/// The share that is kept for a phase that takes longer than expected. How many pages are to be put
+/// in place is known.
 const RESERVE: f64 = 1.0 / 8.0;
 
 /// So much of a phase's work tells nothing about the rest.
@@ -59,10 +60,12 @@ impl Pace {
     /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
     /// is time that counts.
     pub(crate) fn end(&self, done: u32) -> u32 {
-        let done = match self.work {
-            Work::Words(all) | Work::Pages(all) => f64::from(done) / f64::from(all.max(1)),
+        let share = match self.work {
+            Work::Words(all) => share(f64::from(done) / f64::from(all.max(1)), RESERVE),
+            Work::Pages(all) => share(f64::from(done) / f64::from(all.max(1)), 0.0),
             Work::Time(began, all) | Work::Leftovers(began, all) => {
-                began.elapsed().as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
+                let all = all.as_secs_f64().max(f64::MIN_POSITIVE);
+                share(began.elapsed().as_secs_f64() / all, RESERVE)
             }
         };
         #[expect(
@@ -70,15 +73,15 @@ impl Pace {
             clippy::cast_sign_loss,
             reason = "a share of u32"
         )]
-        let pages = (f64::from(self.pages) * share(done)) as u32;
+        let pages = (f64::from(self.pages) * share) as u32;
         self.begin.saturating_add(pages)
     }
 }
 
-/// The share of the pages that may be taken when so much of the expected work is done: all of them
-/// only when far more than that has been done.
-fn share(done: f64) -> f64 {
-    if done <= 1.0 { AT_ONCE + (1.0 - AT_ONCE - RESERVE) * done } else { 1.0 - RESERVE / done }
+/// The share of the pages that may be taken when so much of the expected work is done: the reserve is
+/// all taken only when far more than that has been done.
+fn share(done: f64, reserve: f64) -> f64 {
+    if done <= 1.0 { AT_ONCE + (1.0 - AT_ONCE - reserve) * done } else { 1.0 - reserve / done }
 }
 
 #[cfg(test)]
@@ -88,6 +91,10 @@ mod tests {
     #[test]
     fn pages_are_handed_out_as_work_is_done() {
         let pace = Pace::new(Work::Pages(1000), 500, 1600);
+        assert_eq!(pace.end(0), 500 + 100);
+        assert_eq!(pace.end(500), 500 + 100 + 750);
+        assert_eq!(pace.end(1000), 500 + 1600);
+        let pace = Pace::new(Work::Words(1000), 500, 1600);
         assert_eq!(pace.end(0), 500 + 100);
         assert_eq!(pace.end(500), 500 + 100 + 650);
         assert_eq!(pace.end(1000), 500 + 1400);
