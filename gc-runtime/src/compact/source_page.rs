@@ -314,10 +314,11 @@ impl<M: ObjectModel> MovingSpace<M> {
         let old = self.transport.from_words();
         let black = from.0 >= plan.black;
         let walk_end = if black { self.straddles.walk_end(from) } else { end };
-        let dense = black || self.live.all_live(start..end);
+        let all_live = black || self.live.all_live(start..end);
         let mut last = LastLayout::none();
         while at < walk_end {
-            if !dense {
+            if !all_live {
+                // The dense prefix and the ends of islands have dead words in between.
                 match self.live.next_live(at, end) {
                     Some(live) => at = live,
                     None => return,

@@ -46,8 +46,7 @@ impl Quads {
         if all == 0 {
             return 0;
         }
-        let words = &words[..all];
-        self.lower_all(words)
+        self.lower_all(&words[..all])
     }
 
     /// As [`lower`](Self::lower); `words` are some, and a multiple of four.
