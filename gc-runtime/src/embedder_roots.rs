@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 
 /// Where a runtime keeps references outside the heap: a shadow stack, registers that were spilled
 /// at a safepoint, a table of globals.

@@ -250,9 +250,7 @@ impl ObjectLayout {
     /// lie anywhere.
     #[inline(always)]
     pub(crate) fn slot_run(self, window: &Range<u32>) -> Option<Range<u32>> {
-        let first = self.first();
-        (self.kind() == KIND_RANGE)
-            .then(|| first.max(window.start)..(first + self.low()).min(window.end))
+        (self.kind() == KIND_RANGE).then(|| clip(self.first(), self.low(), window))
     }
 
     /// Calls `visit` with the word number of each slot, strong or weak, in `window` of the object.
@@ -289,7 +287,7 @@ impl ObjectLayout {
         match self.kind() {
             KIND_LEAF => value,
             KIND_RANGE => {
-                for word in first.max(window.start)..(first + self.low()).min(window.end) {
+                for word in clip(first, self.low(), &window) {
                     value = visit(value, word);
                 }
                 value
@@ -328,8 +326,7 @@ impl ObjectLayout {
             }
             kind => {
                 let count = if kind == KIND_EPHEMERONS { 2 * self.low() } else { self.low() };
-                let slots = first.max(window.start)..(first + count).min(window.end);
-                slots.fold(value, visit)
+                clip(first, count, &window).fold(value, visit)
             }
         }
     }
@@ -344,6 +341,13 @@ impl ObjectLayout {
         let (words, first) = halves::split(low);
         Self { words, first, map }
     }
+}
+
+/// What of `count` words from `first` on lies in `window`. If nothing does, the range is empty and may
+/// lie anywhere.
+#[inline(always)]
+fn clip(first: u32, count: u32, window: &Range<u32>) -> Range<u32> {
+    first.max(window.start)..(first + count).min(window.end)
 }
 
 /// Calls `visit` with `first` plus the number of each set bit, inside `window`.

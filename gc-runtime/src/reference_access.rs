@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::forward::Forward;
 use crate::local::Local;
 use crate::model::ObjectModel;
 use crate::mutator::{Mutator, address_of};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::{fmt, io};
 
 use crate::embedder_roots::{RootVisitor, Roots};
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 use crate::raw::map::SideTable;
 
 /// Roots that one mutator, or all global roots together, can hold.
@@ -67,7 +67,7 @@ impl ShadowStack {
 
     /// Gives every root its new address.
     pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
-        forward_all(self.live_slots(), forwarding);
+        forwarding.forward_run(self.live_slots());
     }
 }
 
@@ -85,12 +85,6 @@ fn no_such_root(at: u32, len: u32) -> ! {
 
 fn values(slots: &[AtomicU64]) -> Vec<u64> {
     slots.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&value| value != 0).collect()
-}
-
-fn forward_all(slots: &[AtomicU64], forwarding: &Forwarding<'_>) {
-    for slot in slots {
-        slot.store(forwarding.forward_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
-    }
 }
 
 /// Roots that belong to no mutator.
@@ -150,7 +144,7 @@ impl GlobalRoots {
     }
 
     pub(crate) fn forward(&self, forwarding: &Forwarding<'_>) {
-        forward_all(self.live_slots(), forwarding);
+        forwarding.forward_run(self.live_slots());
         for table in self.tables().iter() {
             table.roots.visit(&mut RootVisitor::forward(forwarding));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 
 #[derive(Debug, Default)]
 struct State {

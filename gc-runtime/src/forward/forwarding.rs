@@ -6,7 +6,7 @@ use crate::addr::{FromWord, Geometry, PageIndex, ToWord, WORD_BYTES};
 use crate::forward::offset_table::OffsetTable;
 use crate::forward::plan::Plan;
 use crate::mark::live_bitmap::{BLOCK_WORDS, LiveBitmap};
-use crate::raw::quads::{LANES, Quads};
+use crate::raw::quads::Quads;
 
 /// Forwards places of one cycle; made after the summary, cheap to make and to copy.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +23,18 @@ pub(crate) struct Forwarding<'a> {
 /// What knows the new values of slots.
 pub(crate) trait Forward: Copy {
     /// The new value of a slot: forwarded if it refers to this heap, unchanged otherwise.
-    fn new_value(self, value: u64) -> u64;
+    fn forward_value(self, value: u64) -> u64;
+
+    /// Gives the first of these slots their new values, as many as can be had together; how many.
+    #[inline(always)]
+    fn forward_together(self, _: &[AtomicU64]) -> usize {
+        0
+    }
 
     /// Gives slots that lie side by side their new values.
     #[inline(always)]
     fn forward_run(self, slots: &[AtomicU64]) {
-        for slot in slots {
+        for slot in &slots[self.forward_together(slots)..] {
             self.forward_slot(slot);
         }
     }
@@ -36,7 +42,7 @@ pub(crate) trait Forward: Copy {
     /// Gives a slot its new value.
     #[inline(always)]
     fn forward_slot(self, slot: &AtomicU64) {
-        slot.store(self.new_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
+        slot.store(self.forward_value(slot.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 }
 
@@ -91,7 +97,7 @@ impl Neighbourhood {
 
 impl Forward for Nearby<'_> {
     #[inline(always)]
-    fn new_value(self, value: u64) -> u64 {
+    fn forward_value(self, value: u64) -> u64 {
         if self.near.contains(value) {
             value - self.near.slide_bytes
         } else {
@@ -100,22 +106,18 @@ impl Forward for Nearby<'_> {
     }
 
     #[inline(always)]
-    fn forward_run(self, mut slots: &[AtomicU64]) {
-        if slots.len() >= LANES
-            && let Some(quads) = self.quads
-        {
-            slots = &slots[quads.lower(slots)..];
-        }
-        for slot in slots {
-            self.forward_slot(slot);
-        }
+    fn forward_together(self, slots: &[AtomicU64]) -> usize {
+        self.quads.map_or(0, |quads| quads.lower(slots))
     }
 }
 
 impl Forward for Forwarding<'_> {
     #[inline(always)]
-    fn new_value(self, value: u64) -> u64 {
-        self.forward_value(value)
+    fn forward_value(self, value: u64) -> u64 {
+        match self.geometry.word_of(value) {
+            Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
+            None => value,
+        }
     }
 }
 
@@ -152,15 +154,6 @@ impl<'a> Forwarding<'a> {
             ToWord(entry + below.count_ones())
         } else {
             self.offsets.special(entry, bits, word % BLOCK_WORDS)
-        }
-    }
-
-    /// What [`Forward::new_value`] says.
-    #[inline(always)]
-    pub(crate) fn forward_value(self, value: u64) -> u64 {
-        match self.geometry.word_of(value) {
-            Some(word) => self.geometry.address(self.forward(FromWord(word)).0),
-            None => value,
         }
     }
 

@@ -221,11 +221,11 @@ fn play(case: &Case) {
         nearby.forward_run(&slots);
         for (slot, (&word, &place)) in slots.iter().zip(words()) {
             let (old, new) = (geometry.address(word), geometry.address(place));
-            assert_eq!(nearby.new_value(old), new, "word {word} near page {page}");
+            assert_eq!(nearby.forward_value(old), new, "word {word} near page {page}");
             assert_eq!(slot.load(Ordering::Relaxed), new, "word {word} near page {page}, in a run");
-            assert_eq!(nearby.new_value(old | 1 << (word % 3)), old | 1 << (word % 3));
+            assert_eq!(nearby.forward_value(old | 1 << (word % 3)), old | 1 << (word % 3));
         }
-        assert_eq!(nearby.new_value(0), 0);
+        assert_eq!(nearby.forward_value(0), 0);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 
+use crate::addr::WORD_BYTES;
+
 /// Words that a step handles.
-pub(crate) const LANES: usize = 4;
+const LANES: usize = 4;
 
 /// What is done to words that hold addresses in one range: all are lowered by the same distance.
 ///
@@ -25,8 +27,8 @@ impl Quads {
     pub(crate) fn new(base: u64, words: u64, distance: u64) -> Option<Self> {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         if is_x86_feature_detected!("avx2") {
-            let last = (words * 8).wrapping_sub(8);
-            let wrong = 1 << 63 | 7;
+            let last = (words * WORD_BYTES as u64).wrapping_sub(WORD_BYTES as u64);
+            let wrong = 1 << 63 | (WORD_BYTES as u64 - 1);
             let [base, last, wrong, distance] =
                 [base, last, wrong, distance].map(|value| [value; LANES]);
             return Some(Self { base, last, wrong, distance });
@@ -100,7 +102,7 @@ impl Quads {
                 options(nostack),
             );
         }
-        (at.addr() - start.addr()) / size_of::<u64>()
+        (at.addr() - start.addr()) / WORD_BYTES
     }
 
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]

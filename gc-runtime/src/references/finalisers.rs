@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 
 /// An object, and what was said about it when it was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

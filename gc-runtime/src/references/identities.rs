@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 
 /// What is known of an object beside what it holds itself.
 #[derive(Clone, Copy, Debug, Default)]

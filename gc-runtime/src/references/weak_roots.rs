@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::forward::Forwarding;
+use crate::forward::{Forward, Forwarding};
 use crate::raw::map::SideTable;
 
 /// Weak roots that one heap can have.

@@ -60,20 +60,19 @@ impl Pace {
     /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
     /// is time that counts.
     pub(crate) fn end(&self, done: u32) -> u32 {
-        let share = match self.work {
-            Work::Words(all) => share(f64::from(done) / f64::from(all.max(1)), RESERVE),
-            Work::Pages(all) => share(f64::from(done) / f64::from(all.max(1)), 0.0),
+        let done = match self.work {
+            Work::Words(all) | Work::Pages(all) => f64::from(done) / f64::from(all.max(1)),
             Work::Time(began, all) | Work::Leftovers(began, all) => {
-                let all = all.as_secs_f64().max(f64::MIN_POSITIVE);
-                share(began.elapsed().as_secs_f64() / all, RESERVE)
+                began.elapsed().as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
             }
         };
+        let reserve = if matches!(self.work, Work::Pages(_)) { 0.0 } else { RESERVE };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a share of u32"
         )]
-        let pages = (f64::from(self.pages) * share) as u32;
+        let pages = (f64::from(self.pages) * share(done, reserve)) as u32;
         self.begin.saturating_add(pages)
     }
 }
