@@ -52,6 +52,7 @@ pub(crate) struct Counters {
     pub(crate) faults: Count,
     pub(crate) held_back_ns: Count,
     pub(crate) given_way_ns: Count,
+    pub(crate) moved_apart: Count,
     /// Time in the pause that is not counted ([`TransportChoice::Floor`](crate::TransportChoice)).
     pub(crate) left_out_ns: Count,
 }

@@ -13,12 +13,14 @@ mod marking;
 mod pause;
 mod compaction;
 mod policy;
+mod apart;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use apart::Apart;
 pub(crate) use policy::Policy;
 
 use crate::core::{ControlState, HeapCore};
@@ -35,6 +37,7 @@ use crate::verify::{Check, CheckResult};
 pub(crate) struct Collector<M> {
     core: Arc<HeapCore<M>>,
     policy: Policy,
+    apart: Apart,
 }
 
 enum Job {
@@ -49,7 +52,7 @@ enum Job {
 
 impl<M: ObjectModel> Collector<M> {
     pub(crate) fn new(core: Arc<HeapCore<M>>, policy: Policy) -> Self {
-        Self { core, policy }
+        Self { core, policy, apart: Apart::default() }
     }
 
     /// Runs until the heap is dropped.
@@ -169,6 +172,7 @@ impl<M: ObjectModel> Collector<M> {
 
     /// Runs a phase and tells when it begins and ends; how long it took, in nanoseconds.
     pub(crate) fn phase<R>(&self, cycle: u64, phase: Phase, work: impl FnOnce() -> R) -> (R, u64) {
+        self.keep_apart();
         let observers = &self.core.observers;
         observers.tell(&Event::PhaseBegan { cycle, phase });
         let began = Instant::now();

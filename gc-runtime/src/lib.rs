@@ -102,6 +102,8 @@ mod stats;
 #[cfg(not(loom))]
 mod counters;
 #[cfg(not(loom))]
+mod processor;
+#[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
 mod observe;

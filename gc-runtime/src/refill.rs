@@ -77,6 +77,7 @@ impl<M: ObjectModel> Mutator<M> {
                 return Err(self.out_of_memory(words, cause));
             }
             core.poll(&mutator);
+            mutator.last_seen.note();
             if !large {
                 // The limit may only have been lowered to get this thread's attention.
                 mutator.block.reopen();

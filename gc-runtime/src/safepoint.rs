@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::embedder_roots::{RootVisitor, Roots};
 use crate::forward::Forwarding;
 use crate::mark::barrier::{BarrierLog, BarrierMode};
+use crate::processor::LastSeen;
 use crate::raw::block::Block;
 use crate::raw::futex;
 use crate::raw::held_words::HeldWords;
@@ -72,6 +73,8 @@ pub(crate) struct MutatorCore {
     pub(crate) log: BarrierLog,
     /// The thread that attached, as gettid(2) names it.
     thread: i32,
+    /// Where it was when it last asked for a buffer.
+    pub(crate) last_seen: LastSeen,
     /// It ended without detaching.
     dead: AtomicBool,
     /// Roots in the embedder's memory.
@@ -105,6 +108,7 @@ impl MutatorCore {
             roots: ShadowStack::new()?,
             log: BarrierLog::default(),
             thread: nix::unistd::gettid().as_raw(),
+            last_seen: LastSeen::default(),
             dead: AtomicBool::new(false),
             embedder_roots,
         })

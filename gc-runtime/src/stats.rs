@@ -38,6 +38,8 @@ pub struct CycleStats {
     /// Time that collector threads gave way to mutators, all together, because memory would last and
     /// there were more threads than processors. It is part of `mark_ns` and `compact_ns`.
     pub given_way_ns: u64,
+    /// How often the collector thread left the processor of a running mutator for one without.
+    pub moved_apart: u64,
     /// Most pages of heap and from-space with memory behind them during the cycle, by count.
     pub peak_resident_pages: u64,
     /// Concurrent marking.
@@ -145,6 +147,8 @@ pub struct HeapStats {
     pub held_back_ns: u64,
     /// Time that collector threads gave way to mutators, all together.
     pub given_way_ns: u64,
+    /// How often the collector thread left the processor of a running mutator for one without.
+    pub moved_apart: u64,
     /// Bytes copied from old pages to new ones.
     pub bytes_copied: u64,
     /// Bytes of whole pages that kept their content.
@@ -237,6 +241,7 @@ impl HeapStats {
             allocation_stall_ns: 0,
             held_back_ns: 0,
             given_way_ns: 0,
+            moved_apart: 0,
             bytes_copied: 0,
             bytes_slid: 0,
             pages_unread: 0,
@@ -322,6 +327,7 @@ impl HeapStats {
         cycle.faults = counters.faults.take();
         cycle.held_back_ns = counters.held_back_ns.take();
         cycle.given_way_ns = counters.given_way_ns.take();
+        cycle.moved_apart = counters.moved_apart.take();
         cycle.allocation_stall_ns = self.allocation_stall_ns - self.stall_ns_told;
         self.stall_ns_told = self.allocation_stall_ns;
     }
@@ -333,6 +339,7 @@ impl HeapStats {
         self.live_bytes_total += cycle.live_bytes;
         self.held_back_ns += cycle.held_back_ns;
         self.given_way_ns += cycle.given_way_ns;
+        self.moved_apart += cycle.moved_apart;
         self.compaction_ns += cycle.flip_pause_ns + cycle.compact_ns + cycle.finish_ns;
         self.compaction_cpu_ns += cycle.compaction_cpu_ns;
         self.deposit_ns += cycle.deposit_ns;

@@ -42,6 +42,7 @@ const TABLE: &[Layers] = &[
                 "options",
                 "stats",
                 "counters",
+                "processor",
                 "event",
                 "container",
                 "model",

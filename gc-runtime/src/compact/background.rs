@@ -9,7 +9,7 @@ use crate::compact::page_state::{PageState, SourceIndex};
 use crate::compact::source_page::Built;
 use crate::forward::{Neighbourhoods, Plan};
 use crate::model::ObjectModel;
-use crate::space::keeping_pace::Stint;
+use crate::space::keeping_pace::{AfterStint, Stint};
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{BAND_PAGES, SourceRun, Taker};
 
@@ -24,10 +24,10 @@ impl<M: ObjectModel> MovingSpace<M> {
     }
 
     /// One collector thread's part: bands until there are none left.
-    pub(crate) fn compact_bands(&self) {
+    pub(crate) fn compact_bands(&self, after_stint: AfterStint<'_>) {
         let plan = self.plan.get();
         let mut run = SourceRun::EMPTY;
-        let mut stint = Stint::begin();
+        let mut stint = Stint::begin(after_stint);
         loop {
             let start = self.next_band.fetch_add(BAND_PAGES, Ordering::Relaxed);
             if start >= plan.post() {
@@ -37,7 +37,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             self.note_resident();
             self.advance(plan, &mut run);
             self.deposit_between_bands(plan);
-            self.give_way(&mut stint);
+            stint.look_up();
         }
         self.transport.give_back(Taker::Collector, run);
     }

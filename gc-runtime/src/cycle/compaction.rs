@@ -58,12 +58,11 @@ impl<M: ObjectModel> Collector<M> {
                 word
             });
             if space.transport.compaction() == Compaction::Concurrent {
-                self.giving_way(cycle, || {
-                    rayon::broadcast(|_| {
-                        let began = cpu_time();
-                        space.compact_bands();
-                        cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
-                    })
+                let after_stint = self.after_stint(cycle);
+                rayon::broadcast(|_| {
+                    let began = cpu_time();
+                    space.compact_bands(Some(&after_stint));
+                    cpu.fetch_add(ns(cpu_time().saturating_sub(began)), Ordering::Relaxed);
                 });
                 space.wait_for_all();
             }
@@ -159,7 +158,7 @@ impl<M: ObjectModel> Collector<M> {
                 space.gate.open();
             }
             Compaction::InPause => {
-                space.compact_bands();
+                space.compact_bands(None);
                 cursor.resident = resident;
             }
         }

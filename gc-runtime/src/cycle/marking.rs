@@ -12,6 +12,7 @@ use crate::mark::trace;
 use crate::model::ObjectModel;
 use crate::options::Islands;
 use crate::safepoint::{Request, Safepoints};
+use crate::space::keeping_pace::AfterStint;
 use crate::stats::CycleStats;
 
 /// Rounds of draining the mutators' logs beside them before the pause drains the rest.
@@ -25,16 +26,15 @@ impl<M: ObjectModel> Collector<M> {
             core.safepoints.mutators().iter().map(|mutator| u64::from(mutator.is_running())).sum();
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
-            self.giving_way(cycle, || {
-                self.trace();
-                for _ in 0..DRAIN_ROUNDS {
-                    self.handshake(Request::FLUSH_LOG);
-                    if core.logged.is_empty() {
-                        break;
-                    }
-                    self.trace();
+            let after_stint = self.after_stint(cycle);
+            self.trace(Some(&after_stint));
+            for _ in 0..DRAIN_ROUNDS {
+                self.handshake(Request::FLUSH_LOG);
+                if core.logged.is_empty() {
+                    break;
                 }
-            });
+                self.trace(Some(&after_stint));
+            }
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());
@@ -48,15 +48,15 @@ impl<M: ObjectModel> Collector<M> {
         for mutator in pause.mutators().iter() {
             mutator.log.flush(&core.logged);
         }
-        self.trace();
+        self.trace(None);
         core.set_barrier(pause.mutators(), BarrierMode::Watch);
         core.references.begin_clearing();
         pause.resume()
     }
 
-    fn trace(&self) {
+    fn trace(&self, after_stint: AfterStint<'_>) {
         let core = &*self.core;
-        trace(&core.space, &core.references.discovered, &core.logged);
+        trace(&core.space, &core.references.discovered, &core.logged, after_stint);
     }
 
     /// Clears weak references to what is dead, and brings back what has a finaliser.
@@ -69,7 +69,7 @@ impl<M: ObjectModel> Collector<M> {
         let dead = references.finalisers.take_dead(|value| space.is_live(value));
         if !dead.is_empty() {
             self.core.logged.push(dead.iter().map(|entry| entry.address).collect());
-            self.trace();
+            self.trace(None);
             // Weak slots of what has been brought back.
             references.clear_discovered(space);
             references.discovered.ephemerons.clear();

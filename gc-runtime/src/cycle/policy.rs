@@ -171,18 +171,18 @@ fn share(this: Duration, other: Duration) -> f64 {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    /// Work of all collector threads beside mutators, to which they give way if they are ahead: where
-    /// the cycle has begun in time and nobody waits for its end, but there are more threads than
-    /// processors.
-    pub(crate) fn giving_way<R>(&self, cycle: &CycleStats, work: impl FnOnce() -> R) -> R {
+    /// What collector threads do for mutators after each stint beside them: they keep apart, and give way
+    /// if they are ahead, where the cycle has begun in time and nobody waits for its end, but there
+    /// are more threads than processors.
+    pub(crate) fn after_stint(&self, cycle: &CycleStats) -> impl Fn(Duration) + Sync {
         let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
-        let giving_way = &self.core.space.giving_way;
-        if cycle.reason == CycleReason::Allocation && threads > self.policy.processors {
-            giving_way.begin();
+        let gives_way = cycle.reason == CycleReason::Allocation && threads > self.policy.processors;
+        move |worked| {
+            self.keep_apart();
+            if gives_way {
+                self.core.space.give_way(worked);
+            }
         }
-        let result = work();
-        giving_way.end();
-        result
     }
 
     /// Learns from a cycle, whose marking took `marked` of `took`, and decides when the next one

@@ -14,7 +14,7 @@ use crate::mark::worklist::Worklist;
 use crate::model::ObjectModel;
 use crate::raw::cpu;
 use crate::raw::words::prefetch;
-use crate::space::keeping_pace::Stint;
+use crate::space::keeping_pace::{AfterStint, Stint};
 use crate::space::moving_space::MovingSpace;
 
 /// Objects between the prefetch of a header and its use.
@@ -29,9 +29,10 @@ pub(crate) fn trace<M: ObjectModel>(
     space: &MovingSpace<M>,
     discovered: &Discovered,
     logged: &LoggedReferences,
+    after_stint: AfterStint<'_>,
 ) {
     if discovered.ephemerons.is_empty() {
-        trace_round::<M, false>(space, discovered, logged);
+        trace_round::<M, false>(space, discovered, logged, after_stint);
         if discovered.ephemerons.is_empty() {
             return;
         }
@@ -40,7 +41,7 @@ pub(crate) fn trace<M: ObjectModel>(
         let values = discovered.ephemerons.settle(&space.live).into_iter();
         logged.push(values.map(|slot| words[slot as usize].load(Ordering::Relaxed)).collect());
     }
-    trace_round::<M, true>(space, discovered, logged);
+    trace_round::<M, true>(space, discovered, logged, after_stint);
 }
 
 /// One round on all threads; with `KEYS`, objects are looked up among the keys of ephemerons as
@@ -49,11 +50,12 @@ fn trace_round<M: ObjectModel, const KEYS: bool>(
     space: &MovingSpace<M>,
     discovered: &Discovered,
     logged: &LoggedReferences,
+    after_stint: AfterStint<'_>,
 ) {
     space.sharing.begin(rayon::current_num_threads());
     rayon::broadcast(|_| {
         let mut tracer = Tracer::<M, KEYS>::new(space, discovered);
-        tracer.run(logged);
+        tracer.run(logged, Stint::begin(after_stint));
         tracer.finish();
         if tracer.side == Side::BesideHelper {
             space.marks_apart.move_to(&space.live);
@@ -124,13 +126,12 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
         }
     }
 
-    fn run(&mut self, logged: &LoggedReferences) {
+    fn run(&mut self, logged: &LoggedReferences, mut stint: Stint<'_>) {
         let mut batch = Vec::new();
-        let mut stint = Stint::begin();
         loop {
             if !self.drain(&std::mem::take(&mut batch)) {
                 self.report();
-                self.space.give_way(&mut stint);
+                stint.look_up();
             } else if let Some(more) = logged.take() {
                 batch = more;
             } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {

@@ -2,7 +2,7 @@
 //! collector thread that has done more than its share of the work gives way, where there are more
 //! threads than processors.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::model::ObjectModel;
@@ -11,7 +11,7 @@ use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
 use crate::space::pace::{Pace, Work};
 
-/// A collector thread works for at least so long before it looks whether it may give way.
+/// A collector thread works for at least so long before it looks what mutators need.
 const STINT: Duration = Duration::from_millis(1);
 
 /// So much of what it has worked counts: it may not have had the processor all the time.
@@ -27,31 +27,29 @@ const LONGEST_IN_MARKING: f64 = 1.0;
 /// A compaction can wait: mutators put in place themselves what they need before it comes to that.
 const LONGEST_IN_COMPACTION: f64 = 3.0;
 
-/// Whether collector threads give way at the moment. Never in a pause.
-#[derive(Debug, Default)]
-pub(crate) struct GivingWay(AtomicBool);
+/// What a collector thread does for mutators after each stint, which has lasted so long; nothing in a
+/// pause.
+pub(crate) type AfterStint<'a> = Option<&'a (dyn Fn(Duration) + Sync)>;
 
-impl GivingWay {
-    pub(crate) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+/// What a collector thread works at a stretch.
+pub(crate) struct Stint<'a> {
+    began: Instant,
+    after: AfterStint<'a>,
 }
 
-/// What a collector thread has worked since it last gave way.
-#[derive(Debug)]
-pub(crate) struct Stint(Instant);
+impl<'a> Stint<'a> {
+    pub(crate) fn begin(after: AfterStint<'a>) -> Self {
+        Self { began: Instant::now(), after }
+    }
 
-impl Stint {
-    pub(crate) fn begin() -> Self {
-        Self(Instant::now())
+    /// By a collector thread, now and then: ends the stint if it is long enough, and begins another.
+    pub(crate) fn look_up(&mut self) {
+        let Some(after) = self.after else { return };
+        let worked = self.began.elapsed();
+        if worked >= STINT {
+            after(worked);
+            self.began = Instant::now();
+        }
     }
 }
 
@@ -75,16 +73,9 @@ impl<M: ObjectModel> MovingSpace<M> {
         cursor.top.saturating_add(pages) <= pace.end(self.done(pace))
     }
 
-    /// By a collector thread, now and then: sleeps a little if there is memory enough for a phase that
-    /// takes longer. The scheduler then has a processor for a mutator that waits for one.
-    pub(crate) fn give_way(&self, stint: &mut Stint) {
-        if !self.giving_way.is_on() {
-            return;
-        }
-        let worked = stint.0.elapsed();
-        if worked < STINT {
-            return;
-        }
+    /// By a collector thread that has worked for `worked`: sleeps a little if there is memory enough for a
+    /// phase that takes longer. The scheduler then has a processor for a mutator that waits for one.
+    pub(crate) fn give_way(&self, worked: Duration) {
         let cursor = self.allocation.lock();
         let (pace, top) = (cursor.pace(), cursor.top);
         drop(cursor);
@@ -94,7 +85,6 @@ impl<M: ObjectModel> MovingSpace<M> {
             futex::nap(nap);
             self.counters.given_way_ns.add_time(began.elapsed());
         }
-        *stint = Stint::begin();
     }
 
     /// How much of the phase's work is done.

@@ -21,7 +21,6 @@ use crate::mark::worklist::Sharing;
 use crate::model::{Header, ObjectModel};
 use crate::raw::map::SideTable;
 use crate::space::allocation::Allocation;
-use crate::space::keeping_pace::GivingWay;
 use crate::transport::PageTransport;
 
 /// Service times of faults that fit between two cycles' ends; later ones are not recorded.
@@ -72,7 +71,6 @@ pub(crate) struct MovingSpace<M> {
     /// Pages with memory behind them at the flip, and the most since.
     pub(crate) resident_before: AtomicU64,
     pub(crate) peak_resident: AtomicU64,
-    pub(crate) giving_way: GivingWay,
     pub(crate) streaks: Streaks,
     /// How many pages' side tables a finished cycle has left behind.
     stale_pages: AtomicU32,
@@ -112,7 +110,6 @@ impl<M: ObjectModel> MovingSpace<M> {
             emptied_below: AtomicU32::new(0),
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
-            giving_way: GivingWay::default(),
             streaks: Streaks::default(),
             stale_pages: AtomicU32::new(0),
             populated: AtomicU32::new(0),
