@@ -192,13 +192,18 @@ impl<M: ObjectModel> Mutator<M> {
     fn note_store(&self, slot: &std::sync::atomic::AtomicU64, new: u64) {
         let HeapCore { space, logged, .. } = self.shared();
         let marking = self.core.block.marking.load(Ordering::Relaxed);
+        let address = std::ptr::from_ref(slot).addr() as u64;
         if BarrierMode::logs(marking) {
-            self.core.log.log(slot.load(Ordering::Relaxed), logged);
+            let both = marking == BarrierMode::LogBoth as u32;
+            let old = slot.load(Ordering::Relaxed);
+            if both || !space.is_born(old) {
+                self.core.log.log(old, logged);
+            }
+            if both || space.is_born(new) && !space.is_born(address) {
+                self.core.log.log(new, logged);
+            }
         }
-        if marking == BarrierMode::LogBoth as u32 {
-            self.core.log.log(new, logged);
-        }
-        space.reach.note_store(space.geometry, std::ptr::from_ref(slot).addr() as u64, new);
+        space.reach.note_store(space.geometry, address, new);
     }
 }
 

@@ -29,6 +29,9 @@ pub struct CycleStats {
     pub target_bytes: u64,
     /// Bytes allocated between the start of marking and the flip.
     pub born_bytes: u64,
+    /// Those of them that count as live, because they were allocated after the last time that roots
+    /// were scanned.
+    pub black_bytes: u64,
     /// Time that mutators waited for memory since the last cycle's end, all together.
     pub allocation_stall_ns: u64,
     /// Time that mutators were held back since the last cycle's end, all together, in short waits, so

@@ -142,7 +142,9 @@ impl<M: ObjectModel> Collector<M> {
             used: cursor.top,
         };
         cycle.used_bytes_before = u64::from(plan.used) * geometry.page_bytes() as u64;
-        cycle.born_bytes = u64::from(plan.used - plan.black) * geometry.page_bytes() as u64;
+        let born = cursor.allocated_while_marking();
+        cycle.born_bytes = u64::from(born) * geometry.page_bytes() as u64;
+        cycle.black_bytes = u64::from(plan.used - plan.black) * geometry.page_bytes() as u64;
         space.plan.set(plan);
         space.compact_words.store(summary.words, Ordering::Relaxed);
         space.begin_bands(plan);
@@ -163,7 +165,7 @@ impl<M: ObjectModel> Collector<M> {
             }
         }
         cursor.top = plan.post();
-        self.policy.pace_compaction(&mut cursor, plan.used - plan.black);
+        self.policy.pace_compaction(&mut cursor, born);
         drop(cursor);
         core.globals.forward(&space.forwarding());
         core.references.set_aside();

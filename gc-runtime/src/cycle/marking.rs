@@ -11,12 +11,18 @@ use crate::mark::barrier::BarrierMode;
 use crate::mark::trace;
 use crate::model::ObjectModel;
 use crate::options::Islands;
-use crate::safepoint::{Request, Safepoints};
+use crate::safepoint::{Mutators, Request, Safepoints};
+use crate::space::allocation::Cursor;
 use crate::space::keeping_pace::AfterStint;
 use crate::stats::CycleStats;
 
 /// Rounds of draining the mutators' logs beside them before the pause drains the rest.
 const DRAIN_ROUNDS: u32 = 4;
+
+/// What is born while the first trace runs is marked if it is this part of what was there before, or
+/// more, and so many pages.
+const YOUNG_SHARE: u32 = 32;
+const LEAST_YOUNG_PAGES: u32 = 64;
 
 impl<M: ObjectModel> Collector<M> {
     /// Marks everything that is reachable, beside the mutators, and ends with the remark pause.
@@ -28,6 +34,7 @@ impl<M: ObjectModel> Collector<M> {
             self.start_marking();
             let after_stint = self.after_stint(cycle);
             self.trace(Some(&after_stint));
+            self.mark_young(Some(&after_stint));
             for _ in 0..DRAIN_ROUNDS {
                 self.handshake(Request::FLUSH_LOG);
                 if core.logged.is_empty() {
@@ -38,6 +45,7 @@ impl<M: ObjectModel> Collector<M> {
         });
         cycle.mark_ns = mark_ns;
         (cycle.remark_pause_ns, _) = self.phase(cycle.number, Phase::Remark, || self.remark());
+        self.core.references.discovered.young.forget();
         self.process_references();
     }
 
@@ -79,10 +87,7 @@ impl<M: ObjectModel> Collector<M> {
         references.identities.forget_dead(|value| space.is_live(value));
     }
 
-    /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned.
-    ///
-    /// The second cannot begin before the first has ended: a mutator that does not log yet could
-    /// take a reference out of an unscanned place and put it where nobody looks any more.
+    /// Marking begins with what is reachable now.
     fn start_marking(&self) {
         let core = &*self.core;
         core.globals.clear_dropped();
@@ -90,27 +95,59 @@ impl<M: ObjectModel> Collector<M> {
         core.space.populate_tables();
         let mut mutators = core.safepoints.mutators();
         mutators.retain(|mutator| !mutator.is_dead());
-        // Whoever attaches from now on has no roots and needs to log old values only; nobody can
-        // while the list is held.
+        // Whoever attaches from now on has no roots, as if they had been scanned; nobody can while the
+        // list is held.
         core.barrier_mode.store(BarrierMode::LogOld as u32, Ordering::Release);
+        self.take_snapshot(&mutators, |cursor| {
+            core.space.words_marked.store(0, Ordering::Relaxed);
+            self.policy.pace_marking(cursor, core.space.geometry);
+        });
+    }
+
+    /// What was born while the first trace ran is marked like everything else, by what is reachable
+    /// now: it would all have to be kept and moved, dead for the most part. Little is born meanwhile.
+    fn mark_young(&self, after_stint: AfterStint<'_>) {
+        let core = &*self.core;
+        let space = &*core.space;
+        let born = PageIndex(space.black());
+        let top = space.allocation.lock().top;
+        if top - born.0 < (born.0 / YOUNG_SHARE).max(LEAST_YOUNG_PAGES) {
+            return;
+        }
+        space.populate_tables();
+        let mutators = core.safepoints.mutators();
+        self.take_snapshot(&mutators, |_| ());
+        drop(mutators);
+        // Of all that was born there; marking notes what lives.
+        space.straddles.clear(born.0..space.black());
+        core.references.discovered.young.hand_to(&core.logged);
+        self.trace(after_stint);
+    }
+
+    /// Two ragged handshakes: first everybody logs, then everybody's roots are scanned. What is born
+    /// from then on needs no marking. `begin` is called before the first of that can be.
+    ///
+    /// The second cannot begin before the first has ended: a mutator that does not log yet could
+    /// take a reference out of an unscanned place and put it where nobody looks any more.
+    fn take_snapshot(&self, mutators: &Mutators<'_>, begin: impl FnOnce(&mut Cursor)) {
+        let core = &*self.core;
         let act = |request: Request| move |mutator: &_| core.act(mutator, request);
-        Safepoints::ask_all(&mutators, Request::START_LOGGING);
-        core.safepoints.wait_for(&mutators, Request::START_LOGGING, act(Request::START_LOGGING));
+        Safepoints::ask_all(mutators, Request::START_LOGGING);
+        core.safepoints.wait_for(mutators, Request::START_LOGGING, act(Request::START_LOGGING));
 
         // Before anybody's roots are scanned: what is pinned from here on is logged, and who takes an
         // object out of a pin has it in a root when that is scanned.
         core.logged.push(core.fixed.pins.roots());
         let mut cursor = core.space.allocation.lock();
-        core.space.words_marked.store(0, Ordering::Relaxed);
-        self.policy.pace_marking(&mut cursor, core.space.geometry);
+        begin(&mut cursor);
         // Under the cursor's lock: a mutator that takes pages from here on has been asked to scan,
         // and scans before it takes them.
         core.space.set_black(PageIndex(cursor.top));
-        Safepoints::ask_all(&mutators, Request::SCAN_ROOTS);
+        Safepoints::ask_all(mutators, Request::SCAN_ROOTS);
         drop(cursor);
         core.logged.push(core.globals.collect());
         core.logged.push(core.references.finalisers.roots());
-        core.safepoints.wait_for(&mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
+        core.safepoints.wait_for(mutators, Request::SCAN_ROOTS, act(Request::SCAN_ROOTS));
     }
 
     /// Has every mutator do something, one by one, beside their running.

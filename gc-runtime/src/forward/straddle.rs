@@ -1,6 +1,7 @@
 //! For every page of the old heap: the object that reaches into it from before, if any, and how
 //! far the objects on it can be walked.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::{Geometry, PageIndex};
@@ -91,9 +92,9 @@ impl StraddleTable {
         self.entries[at..at + ENTRY_WORDS].try_into().expect("a slice of ENTRY_WORDS")
     }
 
-    /// Forgets the entries of the first `pages` pages.
-    pub(crate) fn clear(&self, pages: u32) {
-        self.entries.clear(0..pages as usize * ENTRY_WORDS);
+    /// Forgets the entries of `pages`.
+    pub(crate) fn clear(&self, pages: Range<u32>) {
+        self.entries.clear(pages.start as usize * ENTRY_WORDS..pages.end as usize * ENTRY_WORDS);
     }
 
     /// Gives back the memory of the entries from page `pages` on: they are empty.

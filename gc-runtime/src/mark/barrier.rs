@@ -16,7 +16,8 @@ const LOG_ENTRIES: usize = 512;
 pub(crate) enum BarrierMode {
     /// Nothing: no marking.
     Idle = 0,
-    /// The old value of every slot it overwrites.
+    /// The old value of every slot it overwrites, unless that is black, and a black value that it stores
+    /// into an older object.
     LogOld = 1,
     /// The old and the new value: its roots have not been scanned yet.
     LogBoth = 2,

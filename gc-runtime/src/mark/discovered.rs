@@ -4,12 +4,14 @@ use std::sync::Mutex;
 
 use crate::mark::ephemerons::Ephemerons;
 use crate::mark::large_leaves::LargeLeaves;
+use crate::mark::young::Young;
 
 /// Live objects with weak slots, of one cycle, and ephemerons that wait.
 #[derive(Debug)]
 pub(crate) struct Discovered {
     pub(crate) ephemerons: Ephemerons,
     pub(crate) large_leaves: LargeLeaves,
+    pub(crate) young: Young,
     objects: Mutex<Vec<u32>>,
 }
 
@@ -18,6 +20,7 @@ impl Discovered {
         Ok(Self {
             ephemerons: Ephemerons::new(words)?,
             large_leaves: LargeLeaves::default(),
+            young: Young::default(),
             objects: Mutex::new(Vec::new()),
         })
     }

@@ -133,11 +133,19 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
                 self.report();
                 stint.look_up();
             } else if let Some(more) = logged.take() {
+                self.put_aside_young(&more);
                 batch = more;
             } else if !self.list.take() && !self.list.wait_for_work(|| !logged.is_empty()) {
                 return;
             }
         }
+    }
+
+    /// Keeps what has been logged of objects that need no tracing yet.
+    fn put_aside_young(&self, logged: &[u64]) {
+        let is_young =
+            |value: &u64| self.geometry.word_of(*value).is_some_and(|word| word >= self.black);
+        self.discovered.young.add(logged.iter().copied().filter(is_young).collect());
     }
 
     /// Tells what has been found, and gives those something to do who wait.

@@ -165,6 +165,11 @@ impl Cursor {
         self.allocated_until_marking = self.allocated_since;
     }
 
+    /// Pages granted since marking began.
+    pub(crate) fn allocated_while_marking(&self) -> u32 {
+        self.allocated_since.wrapping_sub(self.allocated_until_marking)
+    }
+
     /// Nobody is held back any more.
     pub(crate) fn end_phases(&mut self) {
         self.pace = None;

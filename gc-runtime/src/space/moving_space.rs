@@ -219,6 +219,11 @@ impl<M: ObjectModel> MovingSpace<M> {
         self.geometry.page_start(PageIndex(self.black().min(self.geometry.pages)))
     }
 
+    /// Whether `address` lies in an object born live in this cycle.
+    pub(crate) fn is_born(&self, address: u64) -> bool {
+        self.geometry.word_of(address).is_some_and(|word| word >= self.black_word())
+    }
+
     /// Whether a slot's value is no reference to a dead object. Between remark and flip.
     pub(crate) fn is_live(&self, value: u64) -> bool {
         match self.geometry.word_of(value) {
@@ -299,7 +304,7 @@ impl<M: ObjectModel> MovingSpace<M> {
     pub(crate) fn clear_tables(&self) {
         let pages = self.stale_pages.swap(0, Ordering::Relaxed).min(self.geometry.pages);
         self.live.clear(self.geometry.page_start(PageIndex(pages)));
-        self.straddles.clear(pages);
+        self.straddles.clear(0..pages);
         self.reach.clear(pages);
         self.states.reset(pages);
     }
