@@ -39,7 +39,7 @@ pub struct CycleStats {
     /// stalls too.
     pub held_back_ns: u64,
     /// Time that collector threads gave way to mutators, all together, because memory would last and
-    /// there were more threads than processors. It is part of `mark_ns` and `compact_ns`.
+    /// there were more threads than processors. It is part of `compact_ns`.
     pub given_way_ns: u64,
     /// How often the collector thread left the processor of a running mutator for one without.
     pub moved_apart: u64,

@@ -1,5 +1,7 @@
 //! Trees on this project's heap: roots are used as a stack, the root of a tree on top.
 
+use std::sync::atomic::Ordering;
+
 use gc_runtime::{Heap, Local, Mutator, Record, RootIndex};
 
 use super::Done;
@@ -143,8 +145,8 @@ impl Trees for Forest {
     fn keep_array(&mut self, len: u32) -> Result<(), BenchError> {
         let root = self.mutator.alloc(Record { refs: 0, data_words: len })?;
         let array = self.mutator.root(root).expect("it was allocated just now");
-        for index in 0..len {
-            self.mutator.set_word(array, index, (1.0 / f64::from(index + 1)).to_bits());
+        for (number, word) in (1..=len).zip(self.mutator.words(array)) {
+            word.store((1.0 / f64::from(number)).to_bits(), Ordering::Relaxed);
         }
         self.array = Some(root);
         Ok(())

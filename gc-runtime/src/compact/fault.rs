@@ -47,6 +47,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                     self.install_staged(self.around(page));
                     return;
                 }
+                PageState::Claimed if self.build_behind(plan, page) => {}
                 PageState::Claimed => patience.wait(),
                 PageState::Unprocessed if page.0 >= plan.post() => {
                     if let Ok(claim) = self.states.claim(page) {
@@ -62,6 +63,20 @@ impl<M: ObjectModel> MovingSpace<M> {
                 }
             }
         }
+    }
+
+    /// What comes behind pages that are in the works, by a mutator that needs one of these: threads that
+    /// allocate at the same time have each other's pages between theirs, and would build in turns.
+    /// Whether there was anything.
+    fn build_behind(&self, plan: Plan, page: PageIndex) -> bool {
+        let size = self.transport.fault_cluster();
+        let most = self.transport.streak_cluster();
+        let start = page.0 / size * size;
+        let is_free = |start: &u32| self.states.get(PageIndex(*start)) == PageState::Unprocessed;
+        let mut behind = (start + size..plan.post().min(start + 2 * most)).step_by(size as usize);
+        let Some(start) = behind.find(is_free) else { return false };
+        let pages = self.streaks.note(start, size, most);
+        self.build_cluster(plan, start..start + pages, None) > 0
     }
 
     /// A cluster's worth of the collector's work, by a mutator that would have to wait for it: from

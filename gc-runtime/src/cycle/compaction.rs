@@ -58,6 +58,9 @@ impl<M: ObjectModel> Collector<M> {
                 word
             });
             if space.transport.compaction() == Compaction::Concurrent {
+                if self.gives_way(cycle) {
+                    space.rest();
+                }
                 let after_stint = self.after_stint(cycle);
                 rayon::broadcast(|_| {
                     let began = cpu_time();

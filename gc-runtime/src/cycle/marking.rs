@@ -32,7 +32,7 @@ impl<M: ObjectModel> Collector<M> {
             core.safepoints.mutators().iter().map(|mutator| u64::from(mutator.is_running())).sum();
         let ((), mark_ns) = self.phase(cycle.number, Phase::Mark, || {
             self.start_marking();
-            let after_stint = self.after_stint(cycle);
+            let after_stint = |_| self.keep_apart();
             self.trace(Some(&after_stint));
             self.mark_young(Some(&after_stint));
             for _ in 0..DRAIN_ROUNDS {

@@ -171,18 +171,23 @@ fn share(this: Duration, other: Duration) -> f64 {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    /// What collector threads do for mutators after each stint beside them: they keep apart, and give way
-    /// if they are ahead, where the cycle has begun in time and nobody waits for its end, but there
-    /// are more threads than processors.
+    /// What collector threads do for mutators after each stint of a compaction: they keep apart, and give
+    /// way if they are ahead.
     pub(crate) fn after_stint(&self, cycle: &CycleStats) -> impl Fn(Duration) + Sync {
-        let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
-        let gives_way = cycle.reason == CycleReason::Allocation && threads > self.policy.processors;
+        let gives_way = self.gives_way(cycle);
         move |worked| {
             self.keep_apart();
             if gives_way {
                 self.core.space.give_way(worked);
             }
         }
+    }
+
+    /// Whether the cycle has begun in time and nobody waits for its end, but there are more threads than
+    /// processors.
+    pub(crate) fn gives_way(&self, cycle: &CycleStats) -> bool {
+        let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
+        cycle.reason == CycleReason::Allocation && threads > self.policy.processors
     }
 
     /// Learns from a cycle, whose marking took `marked` of `took`, and decides when the next one

@@ -9,7 +9,7 @@ use crate::model::ObjectModel;
 use crate::raw::futex;
 use crate::space::allocation::Cursor;
 use crate::space::moving_space::MovingSpace;
-use crate::space::pace::{Pace, Work};
+use crate::space::pace::{AT_ONCE, Pace, Work};
 
 /// A collector thread works for at least so long before it looks what mutators need.
 const STINT: Duration = Duration::from_millis(1);
@@ -20,12 +20,15 @@ const LONGEST_STINT: Duration = Duration::from_millis(2);
 /// It gives way when it is so many times as far as allocation.
 const AHEAD: f64 = 2.0;
 
-/// For so many times as long as it has worked, at most. What dies while a marking lasts stays until the
-/// next one.
-const LONGEST_IN_MARKING: f64 = 1.0;
+/// For so many times as long as it has worked, at most.
+const LONGEST: f64 = 3.0;
 
-/// A compaction can wait: mutators put in place themselves what they need before it comes to that.
-const LONGEST_IN_COMPACTION: f64 = 3.0;
+/// For so long a compaction may wait before it begins: right after the flip mutators put in place what
+/// they work with.
+const REST: Duration = Duration::from_millis(40);
+
+/// It waits no longer when they have taken so much of the memory for it: soon they would have to wait.
+const RESTED: f64 = AT_ONCE * 3.0 / 4.0;
 
 /// What a collector thread does for mutators after each stint, which has lasted so long; nothing in a
 /// pause.
@@ -53,17 +56,16 @@ impl<'a> Stint<'a> {
     }
 }
 
-/// How long a collector thread may sleep that has worked for `worked`.
+/// How long a collector thread may sleep that has worked for `worked`. Only in compaction: how much there
+/// is to mark nobody knows before it is marked, and pages that a mutator needs it puts in place itself.
 fn nap_after(worked: Duration, pace: Pace, top: u32, done: u32) -> Duration {
     let lead = pace.lead(top, done);
-    if lead < AHEAD {
-        return Duration::ZERO;
+    match pace.work() {
+        Work::Pages(_) if lead >= AHEAD => {
+            worked.min(LONGEST_STINT).mul_f64((lead - 1.0).min(LONGEST))
+        }
+        _ => Duration::ZERO,
     }
-    let longest = match pace.work() {
-        Work::Pages(_) => LONGEST_IN_COMPACTION,
-        _ => LONGEST_IN_MARKING,
-    };
-    worked.min(LONGEST_STINT).mul_f64((lead - 1.0).min(longest))
 }
 
 impl<M: ObjectModel> MovingSpace<M> {
@@ -87,6 +89,20 @@ impl<M: ObjectModel> MovingSpace<M> {
         }
     }
 
+    /// By the collector, before it puts the first page in place: sleeps a little while memory lasts, so that
+    /// mutators have the processors for the pages that they need at once.
+    pub(crate) fn rest(&self) {
+        let began = Instant::now();
+        let taken = || {
+            let cursor = self.allocation.lock();
+            cursor.pace().map_or(1.0, |pace| pace.taken(cursor.top))
+        };
+        while began.elapsed() < REST && taken() < RESTED {
+            futex::nap(STINT);
+        }
+        self.counters.given_way_ns.add_time(began.elapsed());
+    }
+
     /// How much of the phase's work is done.
     fn done(&self, pace: Pace) -> u32 {
         match pace.work() {
@@ -108,15 +124,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nap_grows_with_the_lead_and_is_longest_in_compaction() {
+    fn the_nap_grows_with_the_lead_and_there_is_none_while_objects_are_marked() {
         let worked = Duration::from_millis(1);
         let nap = |work, top| nap_after(worked, Pace::new(work, 0, 1600), top, 500);
-        let (mark, compact) = (Work::Words(1000), Work::Pages(1000));
-        assert_eq!((nap(mark, 500), nap(compact, 500)), (Duration::ZERO, Duration::ZERO));
-        assert_eq!((nap(mark, 400), nap(compact, 400)), (worked, worked));
-        assert_eq!((nap(mark, 200), nap(compact, 200)), (worked, 3 * worked));
-        assert_eq!((nap(mark, 0), nap(compact, 0)), (worked, 3 * worked));
-        let late = nap_after(Duration::from_secs(1), Pace::new(mark, 0, 1600), 0, 500);
+        let compact = Work::Pages(1000);
+        assert_eq!(
+            [500, 400, 200, 0].map(|top| nap(compact, top)),
+            [0, 1, 3, 3].map(|n| n * worked)
+        );
+        assert_eq!(nap(Work::Words(1000), 0), Duration::ZERO);
+        let late = nap_after(Duration::from_secs(1), Pace::new(compact, 0, 1600), 400, 500);
         assert_eq!(late, LONGEST_STINT);
     }
 }

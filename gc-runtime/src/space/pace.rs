@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The share of a phase's pages that is there from its beginning: short bursts wait for nobody.
-const AT_ONCE: f64 = 1.0 / 16.0;
+pub(crate) const AT_ONCE: f64 = 1.0 / 16.0;
 
 /// The share that is kept for a phase that takes longer than expected. How many pages are to be put
 /// in place is known.
@@ -53,8 +53,12 @@ impl Pace {
     pub(crate) fn lead(&self, top: u32, done: u32) -> f64 {
         let (Work::Words(all) | Work::Pages(all)) = self.work else { return 1.0 };
         let done = (f64::from(done) / f64::from(all.max(1))).min(1.0);
-        let taken = f64::from(top.saturating_sub(self.begin)) / f64::from(self.pages.max(1));
-        if done > BEGINNING { done / taken.max(f64::EPSILON) } else { 1.0 }
+        if done > BEGINNING { done / self.taken(top).max(f64::EPSILON) } else { 1.0 }
+    }
+
+    /// The share of the pages that has been taken when allocation stands at `top`.
+    pub(crate) fn taken(&self, top: u32) -> f64 {
+        f64::from(top.saturating_sub(self.begin)) / f64::from(self.pages.max(1))
     }
 
     /// Where allocation may stand when `done` of the work is done: words, pages, or nothing where it
