@@ -224,6 +224,7 @@ impl<M: ObjectModel> HeapBuilder<M> {
         let policy = Policy::new(&options, soft);
         let collector = Collector::new(Arc::clone(&core), policy);
         collector.look_at_container();
+        collector.warm_up();
         let collector = Mutex::new(Some(start(collector, workers(kind, &options)?)));
         let ending = Arc::<Ending>::default();
         let mut owner = Owner {

@@ -107,8 +107,9 @@ impl<M: ObjectModel> Collector<M> {
         lost
     }
 
-    /// Fills the warm pool, which mutators have used up if the heap has grown since the last cycle.
-    fn warm_up(&self) {
+    /// Fills the warm pool: before the program begins, and again where mutators have used it up because the
+    /// heap has grown since the last cycle.
+    pub(crate) fn warm_up(&self) {
         let space = &self.core.space;
         let cursor = space.allocation.lock();
         let start = cursor.top.max(cursor.resident);
