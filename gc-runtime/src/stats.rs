@@ -19,7 +19,7 @@ pub struct CycleStats {
     pub reason: CycleReason,
     /// Mutators that ran when the cycle began: that were not in a blocking region.
     pub mutators_running: u64,
-    /// Bytes found live by marking, without what was allocated meanwhile.
+    /// Bytes found live by marking, without what was allocated after the roots were scanned last.
     pub live_bytes: u64,
     /// Bytes of the heap in use at the flip.
     pub used_bytes_before: u64,
