@@ -58,8 +58,7 @@ impl<M: ObjectModel> MovingSpace<M> {
                 PageState::Unprocessed => {
                     let size = self.transport.fault_cluster();
                     let start = page.0 / size * size;
-                    let pages = self.streaks.note(start, size, self.transport.streak_cluster());
-                    self.build_cluster(plan, start..start.saturating_add(pages), Some(page));
+                    self.build_streak(plan, start, Some(page));
                 }
             }
         }
@@ -75,8 +74,15 @@ impl<M: ObjectModel> MovingSpace<M> {
         let is_free = |start: &u32| self.states.get(PageIndex(*start)) == PageState::Unprocessed;
         let mut behind = (start + size..plan.post().min(start + 2 * most)).step_by(size as usize);
         let Some(start) = behind.find(is_free) else { return false };
-        let pages = self.streaks.note(start, size, most);
-        self.build_cluster(plan, start..start + pages, None) > 0
+        self.build_streak(plan, start, None) > 0
+    }
+
+    /// Builds the cluster at page `start`, or more if it goes on where another fault's has ended; how many
+    /// pages.
+    fn build_streak(&self, plan: Plan, start: u32, wanted: Option<PageIndex>) -> u32 {
+        let (least, most) = (self.transport.fault_cluster(), self.transport.streak_cluster());
+        let pages = self.streaks.note(start, least, most);
+        self.build_cluster(plan, start..start.saturating_add(pages), wanted)
     }
 
     /// A cluster's worth of the collector's work, by a mutator that would have to wait for it: from

@@ -58,10 +58,16 @@ impl<M: ObjectModel> Collector<M> {
                 word
             });
             if space.transport.compaction() == Compaction::Concurrent {
-                if self.gives_way(cycle) {
+                let gives_way = self.gives_way(cycle);
+                if gives_way {
                     space.rest();
                 }
-                let after_stint = self.after_stint(cycle);
+                let after_stint = |worked| {
+                    self.keep_apart();
+                    if gives_way {
+                        space.give_way(worked);
+                    }
+                };
                 rayon::broadcast(|_| {
                     let began = cpu_time();
                     space.compact_bands(Some(&after_stint));

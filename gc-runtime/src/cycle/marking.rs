@@ -109,9 +109,9 @@ impl<M: ObjectModel> Collector<M> {
     fn mark_young(&self, after_stint: AfterStint<'_>) {
         let core = &*self.core;
         let space = &*core.space;
-        let born = PageIndex(space.black());
+        let born = space.black();
         let top = space.allocation.lock().top;
-        if top - born.0 < (born.0 / YOUNG_SHARE).max(LEAST_YOUNG_PAGES) {
+        if top - born < (born / YOUNG_SHARE).max(LEAST_YOUNG_PAGES) {
             return;
         }
         space.populate_tables();
@@ -119,7 +119,7 @@ impl<M: ObjectModel> Collector<M> {
         self.take_snapshot(&mutators, |_| ());
         drop(mutators);
         // Of all that was born there; marking notes what lives.
-        space.straddles.clear(born.0..space.black());
+        space.straddles.clear(born..space.black());
         core.references.discovered.young.hand_to(&core.logged);
         self.trace(after_stint);
     }

@@ -171,20 +171,8 @@ fn share(this: Duration, other: Duration) -> f64 {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    /// What collector threads do for mutators after each stint of a compaction: they keep apart, and give
-    /// way if they are ahead.
-    pub(crate) fn after_stint(&self, cycle: &CycleStats) -> impl Fn(Duration) + Sync {
-        let gives_way = self.gives_way(cycle);
-        move |worked| {
-            self.keep_apart();
-            if gives_way {
-                self.core.space.give_way(worked);
-            }
-        }
-    }
-
-    /// Whether the cycle has begun in time and nobody waits for its end, but there are more threads than
-    /// processors.
+    /// Whether collector threads that are ahead of the mutators give way to them: where the cycle has begun
+    /// in time and nobody waits for its end, but there are more threads than processors.
     pub(crate) fn gives_way(&self, cycle: &CycleStats) -> bool {
         let threads = cycle.mutators_running + rayon::current_num_threads() as u64;
         cycle.reason == CycleReason::Allocation && threads > self.policy.processors

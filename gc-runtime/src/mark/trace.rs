@@ -143,9 +143,8 @@ impl<'a, M: ObjectModel, const KEYS: bool> Tracer<'a, M, KEYS> {
 
     /// Keeps what has been logged of objects that need no tracing yet.
     fn put_aside_young(&self, logged: &[u64]) {
-        let is_young =
-            |value: &u64| self.geometry.word_of(*value).is_some_and(|word| word >= self.black);
-        self.discovered.young.add(logged.iter().copied().filter(is_young).collect());
+        let young = logged.iter().copied().filter(|&value| self.space.is_born(value));
+        self.discovered.young.add(young.collect());
     }
 
     /// Tells what has been found, and gives those something to do who wait.

@@ -56,16 +56,13 @@ impl<'a> Stint<'a> {
     }
 }
 
-/// How long a collector thread may sleep that has worked for `worked`. Only in compaction: how much there
-/// is to mark nobody knows before it is marked, and pages that a mutator needs it puts in place itself.
+/// How long a collector thread may sleep that has worked for `worked`.
 fn nap_after(worked: Duration, pace: Pace, top: u32, done: u32) -> Duration {
     let lead = pace.lead(top, done);
-    match pace.work() {
-        Work::Pages(_) if lead >= AHEAD => {
-            worked.min(LONGEST_STINT).mul_f64((lead - 1.0).min(LONGEST))
-        }
-        _ => Duration::ZERO,
+    if lead < AHEAD {
+        return Duration::ZERO;
     }
+    worked.min(LONGEST_STINT).mul_f64((lead - 1.0).min(LONGEST))
 }
 
 impl<M: ObjectModel> MovingSpace<M> {

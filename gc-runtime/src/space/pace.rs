@@ -49,9 +49,10 @@ impl Pace {
     }
 
     /// How many times as far the collector is, with `done` of the work, as allocation, which stands at
-    /// `top`. They are level at the very beginning, and where it is time that counts: nothing is known.
+    /// `top`. Only in compaction: how much there is to mark nobody knows before it is marked, and pages that
+    /// a mutator needs it puts in place itself. Elsewhere, and at the very beginning, they are level.
     pub(crate) fn lead(&self, top: u32, done: u32) -> f64 {
-        let (Work::Words(all) | Work::Pages(all)) = self.work else { return 1.0 };
+        let Work::Pages(all) = self.work else { return 1.0 };
         let done = (f64::from(done) / f64::from(all.max(1))).min(1.0);
         if done > BEGINNING { done / self.taken(top).max(f64::EPSILON) } else { 1.0 }
     }
