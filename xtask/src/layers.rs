@@ -65,7 +65,7 @@ const TABLE: &[Layers] = &[
             &["forward"],
             // The words in which transports and the steps of compaction talk to each other; what faults
             // leave behind for the next.
-            &["compact/page_state", "compact/streaks"],
+            &["compact/page_state", "compact/near_faults"],
             &["transport", "compact/recycle", "compact/free_pages", "compact/emptied_pages"],
             &["space"],
             &["embedder_roots", "roots", "safepoint"],

@@ -17,7 +17,8 @@ impl<M: ObjectModel> MovingSpace<M> {
     /// Resets the cursors of a new compaction.
     pub(crate) fn begin_bands(&self, plan: Plan) {
         self.next_band.store(0, Ordering::Relaxed);
-        let end = plan.post().next_multiple_of(self.transport.fault_cluster());
+        self.near_faults.forget();
+        let end = plan.post().next_multiple_of(self.help_pages());
         self.help_from.store(end, Ordering::Relaxed);
         self.built.store(plan.dense, Ordering::Relaxed);
         self.emptied_below.store(plan.dense, Ordering::Relaxed);

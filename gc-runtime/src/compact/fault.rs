@@ -18,6 +18,9 @@ use crate::raw::futex;
 use crate::space::moving_space::MovingSpace;
 use crate::transport::{SourceRun, Taker};
 
+/// Pages that a mutator which helps builds at once, at most.
+const HELP_PAGES: u32 = 64;
+
 impl<M: ObjectModel> ServeFault for MovingSpace<M> {
     fn serve(&self, addr: usize) {
         let began = Instant::now();
@@ -56,9 +59,10 @@ impl<M: ObjectModel> MovingSpace<M> {
                     }
                 }
                 PageState::Unprocessed => {
-                    let size = self.transport.fault_cluster();
-                    let start = page.0 / size * size;
-                    self.build_streak(plan, start, Some(page));
+                    let (cluster, tract) =
+                        (self.transport.fault_cluster(), self.transport.fault_tract());
+                    let pages = self.near_faults.pages_for(page.0, cluster, tract);
+                    self.build_cluster(plan, pages, Some(page));
                 }
             }
         }
@@ -68,30 +72,24 @@ impl<M: ObjectModel> MovingSpace<M> {
     /// allocate at the same time have each other's pages between theirs, and would build in turns.
     /// Whether there was anything.
     fn build_behind(&self, plan: Plan, page: PageIndex) -> bool {
-        let size = self.transport.fault_cluster();
-        let most = self.transport.streak_cluster();
-        let start = page.0 / size * size;
+        let (cluster, tract) = (self.transport.fault_cluster(), self.transport.fault_tract());
+        let start = page.0 / cluster * cluster;
         let is_free = |start: &u32| self.states.get(PageIndex(*start)) == PageState::Unprocessed;
-        let mut behind = (start + size..plan.post().min(start + 2 * most)).step_by(size as usize);
-        let Some(start) = behind.find(is_free) else { return false };
-        self.build_streak(plan, start, None) > 0
+        let mut behind = start + cluster..plan.post().min(start + 2 * tract);
+        let Some(start) = behind.by_ref().step_by(cluster as usize).find(is_free) else {
+            return false;
+        };
+        let end = (start / tract + 1).saturating_mul(tract);
+        self.build_cluster(plan, start..end, None) > 0
     }
 
-    /// Builds the cluster at page `start`, or more if it goes on where another fault's has ended; how many
-    /// pages.
-    fn build_streak(&self, plan: Plan, start: u32, wanted: Option<PageIndex>) -> u32 {
-        let (least, most) = (self.transport.fault_cluster(), self.transport.streak_cluster());
-        let pages = self.streaks.note(start, least, most);
-        self.build_cluster(plan, start..start.saturating_add(pages), wanted)
-    }
-
-    /// A cluster's worth of the collector's work, by a mutator that would have to wait for it: from
-    /// the end, where the collector comes last. What there is no staging page for is left to it.
-    /// How many pages were built.
+    /// A few pages of the collector's work, by a mutator that would have to wait for it: from the end,
+    /// where the collector comes last. What there is no staging page for is left to it. How many pages
+    /// were built.
     pub(crate) fn help(&self) -> u32 {
         let Some(_pass) = self.gate.enter() else { return 0 };
         let plan = self.plan.get();
-        let size = self.transport.fault_cluster();
+        let size = self.help_pages();
         let next = self.next_band.load(Ordering::Relaxed);
         let ahead = |end: u32| end.checked_sub(size).filter(|&start| start >= next);
         let Ok(end) = self.help_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, ahead)
@@ -101,6 +99,12 @@ impl<M: ObjectModel> MovingSpace<M> {
         let built = self.build_cluster(plan, end - size..end, None);
         self.counters.pages_helped.add(built);
         built
+    }
+
+    /// How many pages a mutator that helps builds at once, a power of two: not so many that the next
+    /// pause has to wait for it.
+    pub(crate) fn help_pages(&self) -> u32 {
+        self.transport.fault_tract().min(HELP_PAGES)
     }
 
     /// Builds the unprocessed pages of `cluster`, and installs them together; how many.

@@ -9,7 +9,7 @@
 //! The collector takes the same steps without a fault, page by page in order ([`background`]).
 
 pub(crate) mod fault;
-pub(crate) mod streaks;
+pub(crate) mod near_faults;
 pub(crate) mod page_state;
 pub(crate) mod source_page;
 pub(crate) mod install;

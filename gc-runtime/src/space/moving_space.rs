@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::addr::{Geometry, PageIndex};
+use crate::compact::near_faults::NearFaults;
 use crate::compact::page_state::PageStates;
-use crate::compact::streaks::Streaks;
 use crate::counters::Counters;
 use crate::forward::offset_table::{OffsetTable, PageSource};
 use crate::forward::straddle::StraddleTable;
@@ -71,7 +71,7 @@ pub(crate) struct MovingSpace<M> {
     /// Pages with memory behind them at the flip, and the most since.
     pub(crate) resident_before: AtomicU64,
     pub(crate) peak_resident: AtomicU64,
-    pub(crate) streaks: Streaks,
+    pub(crate) near_faults: NearFaults,
     /// How many pages' side tables a finished cycle has left behind.
     stale_pages: AtomicU32,
     /// The live bitmap has memory for so many pages.
@@ -110,7 +110,7 @@ impl<M: ObjectModel> MovingSpace<M> {
             emptied_below: AtomicU32::new(0),
             resident_before: AtomicU64::new(0),
             peak_resident: AtomicU64::new(0),
-            streaks: Streaks::default(),
+            near_faults: NearFaults::default(),
             stale_pages: AtomicU32::new(0),
             populated: AtomicU32::new(0),
             black: AtomicU32::new(NOT_BLACK),

@@ -118,13 +118,14 @@ pub(crate) trait PageTransport: Debug + Send + Sync {
         Compaction::Concurrent
     }
 
-    /// How many neighbouring pages, a power of two, a fault builds together.
+    /// How many neighbouring pages, a power of two, a fault builds together that is far from others.
     fn fault_cluster(&self) -> u32 {
         FAULT_CLUSTER_PAGES
     }
 
-    /// How many pages, at most, a fault builds together in a row of faults.
-    fn streak_cluster(&self) -> u32 {
+    /// How many, a power of two and not fewer, belong together: the second fault among them builds what
+    /// is left of them.
+    fn fault_tract(&self) -> u32 {
         self.fault_cluster()
     }
 

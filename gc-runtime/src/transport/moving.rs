@@ -22,14 +22,10 @@ use crate::transport::anon_spaces::AnonSpaces;
 use crate::transport::zero_pages::ZeroPages;
 use crate::transport::{PageTransport, SourceRun, Taker};
 
-/// Pages that a fault builds and moves together. Each request makes the other processors forget old
-/// translations, which costs as much as building twenty or thirty pages (on a virtual machine; less
-/// on bare metal), whether it moves one page or many.
-const MOVE_CLUSTER_PAGES: u32 = 64;
-
-/// Pages that a fault builds and moves together in a row of faults: so many share the cost of a
-/// request, and take a quarter of a millisecond.
-const MOVE_STREAK_PAGES: u32 = 256;
+/// Pages that faults near each other build and move together. Each request makes the other processors
+/// forget old translations, which costs as much as building twenty or thirty pages (on a virtual machine;
+/// less on bare metal), whether it moves one page or many. So many share that, and take some 150 us.
+const MOVE_TRACT_PAGES: u32 = 256;
 
 /// How often the kernel may answer "again" without progress before the page is copied instead.
 const MAX_STALLS: u32 = 64;
@@ -85,16 +81,12 @@ impl PageTransport for Moving {
         Transport::Move
     }
 
-    fn fault_cluster(&self) -> u32 {
-        MOVE_CLUSTER_PAGES
-    }
-
-    fn streak_cluster(&self) -> u32 {
-        MOVE_STREAK_PAGES
+    fn fault_tract(&self) -> u32 {
+        MOVE_TRACT_PAGES
     }
 
     fn fault_around(&self) -> u32 {
-        MOVE_CLUSTER_PAGES
+        self.fault_cluster()
     }
 
     fn heap(&self) -> &Reservation {
