@@ -2,6 +2,7 @@
 //! halves to a page, and put in place by one thread while others touch them.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use uffd_move::{AltStack, Stop, page_size};
 
 use crate::error::BenchError;
+use crate::places::Places;
 use crate::raw::{Delivery, ServeFault, Spaces, copy, fetch};
 use crate::shape::Random;
 
@@ -60,7 +62,7 @@ impl Run {
         }
     }
 
-    /// The number for an accessor: 64 to move, 16 to copy, as in the heap.
+    /// The number for an accessor: 256 to move, 16 to copy, as in the heap for faults near each other.
     #[must_use]
     pub fn fault_pages(self, method: Method) -> usize {
         match (self, method) {
@@ -72,7 +74,7 @@ impl Run {
 }
 
 /// Pages that an accessor puts in place at one fault, at most, and those that suit COPY.
-const CLUSTER_PAGES: usize = 64;
+const CLUSTER_PAGES: usize = 256;
 const COPY_CLUSTER_PAGES: usize = 16;
 
 /// Old pages are given back so many at a time.
@@ -82,15 +84,15 @@ const RELEASE_PAGES: usize = 512;
 const PAGE_WORDS: usize = 512;
 
 /// Stack for building a cluster of pages in a signal handler.
-const STACK_BYTES: usize = 512 << 10;
+const STACK_BYTES: usize = 2 << 20;
 
 const UNPROCESSED: u8 = 0;
 const CLAIMED: u8 = 1;
 const INSTALLED: u8 = 2;
 
 thread_local! {
-    /// The emptied page that an accessor builds its next page in.
-    static PLACE: Cell<usize> = const { Cell::new(0) };
+    /// The emptied pages that an accessor builds its next pages in: the first, and how many.
+    static PLACES: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 /// One emulated compaction.
@@ -109,7 +111,7 @@ struct Emulation {
 impl Emulation {
     /// A heap of `old` pages, half of each live, with what the threads of `shape` need.
     fn new(old: usize, shape: Shape, method: Method) -> Result<Self, BenchError> {
-        let spare = shape.run.pages(method) + shape.accessors;
+        let spare = shape.run.pages(method) + shape.accessors * shape.fault.fault_pages(method);
         let spaces = Spaces::new(old + spare, Delivery::Signal)?;
         if page_size() != PAGE_WORDS * size_of::<u64>() {
             return Err(BenchError::PageSize);
@@ -151,11 +153,17 @@ impl Emulation {
     fn compact(&self, run: usize) -> Result<(), BenchError> {
         let buffer: Vec<AtomicU64> = (0..run * PAGE_WORDS).map(|_| AtomicU64::new(0)).collect();
         // Where to build next: first the spare pages, then what has been emptied.
-        let mut places: Vec<usize> = (self.old..self.old + run).collect();
+        let mut free = Places::new(self.old..self.old + run);
         let mut released = 0;
         for band in (0..self.states.len()).step_by(run) {
             let band = band..(band + run).min(self.states.len());
             let own: Vec<usize> = band.clone().filter(|page| self.claim(*page)).collect();
+            let places = match self.method {
+                Method::Copy => vec![],
+                _ => {
+                    own.chunk_by(|a, b| a + 1 == *b).flat_map(|run| free.take(run.len())).collect()
+                }
+            };
             for (at, page) in own.iter().enumerate() {
                 let to = match self.method {
                     Method::Copy => &buffer[at * PAGE_WORDS..(at + 1) * PAGE_WORDS],
@@ -164,10 +172,10 @@ impl Emulation {
                 self.pack(*page, to);
             }
             self.install(&own, &places, &buffer)?;
-            // An accessor may still be reading the old pages of what it has claimed.
-            band.clone().for_each(|page| self.wait_for(page));
             match self.method {
                 Method::Copy => {
+                    // An accessor may still be reading the old pages of what it has claimed.
+                    band.clone().for_each(|page| self.wait_for(page));
                     let is_last = band.end == self.states.len();
                     if 2 * band.end - released >= RELEASE_PAGES || is_last {
                         self.spaces.discard_from(released..2 * band.end);
@@ -175,17 +183,17 @@ impl Emulation {
                     }
                 }
                 Method::Move | Method::MoveAndRelease => {
-                    let used = own.len();
-                    let left_over = places.split_off(used.min(places.len()));
-                    places = own.iter().flat_map(|page| [2 * page, 2 * page + 1]).collect();
-                    places.extend(left_over);
-                    let spare = places.split_off(run.min(places.len()));
+                    for pages in own.chunk_by(|a, b| a + 1 == *b) {
+                        free.put(2 * pages[0]..2 * (pages[0] + pages.len()));
+                    }
+                    let spare = free.keep(run);
                     if self.method == Method::MoveAndRelease {
                         self.release(spare);
                     }
                 }
             }
         }
+        (0..self.states.len()).for_each(|page| self.wait_for(page));
         Ok(())
     }
 
@@ -243,33 +251,39 @@ impl Emulation {
         self.install(pages, &[], &buffer)
     }
 
-    /// By an accessor, in a signal handler: the first page is built in its place, the next ones in
-    /// what the pages before them have emptied, and what is emptied last is its next place.
+    /// By an accessor, in a signal handler: pages are built in its places, and if these are too few in
+    /// what the pages before them have emptied. Of what is left, the longest run is its next places.
     fn move_cluster(&self, pages: &[usize]) -> Result<(), BenchError> {
         // Nobody else reads the old pages of pages that were claimed here.
         let emptied = |n: usize| 2 * pages[n / 2] + n % 2;
         let mut places = [0; CLUSTER_PAGES];
-        let mut next = PLACE.get();
+        let (start, count) = PLACES.get();
         for (n, (page, place)) in pages.iter().zip(&mut places).enumerate() {
-            *place = next;
-            self.pack(*page, self.spaces.from_page(next));
-            next = emptied(n);
+            *place = if n < count { start + n } else { emptied(n - count) };
+            self.pack(*page, self.spaces.from_page(*place));
         }
-        PLACE.set(next);
+        let used = pages.len().min(count);
+        let mut longest = (start + used, count - used);
+        let mut run = (0, 0);
+        for place in (pages.len() - used..2 * pages.len()).map(emptied) {
+            run = if run.0 + run.1 == place { (run.0, run.1 + 1) } else { (place, 1) };
+            if run.1 > longest.1 {
+                longest = run;
+            }
+        }
+        PLACES.set(longest);
         self.install(pages, &places[..pages.len()], &[])
     }
 
-    fn release(&self, mut pages: Vec<usize>) {
-        pages.sort_unstable();
-        for run in pages.chunk_by(|a, b| a + 1 == *b) {
-            self.spaces.discard_from(run[0]..run[0] + run.len());
-        }
+    fn release(&self, spare: Vec<Range<usize>>) {
+        spare.into_iter().for_each(|run| self.spaces.discard_from(run));
     }
 
     /// One accessor: touches pages at random until told to stop.
     fn access(&self, number: usize, shape: Shape, done: &AtomicBool) -> Result<(), BenchError> {
         let _stack = AltStack::ensure(STACK_BYTES)?;
-        PLACE.set(self.old + shape.run.pages(self.method) + number);
+        let places = shape.fault.fault_pages(self.method);
+        PLACES.set((self.old + shape.run.pages(self.method) + number * places, places));
         let mut random = Random::new(tag(number));
         while !done.load(Ordering::Relaxed) {
             let page = random.index(self.states.len());

@@ -12,6 +12,7 @@
 
 pub mod alternate;
 pub mod beside;
+pub mod bind;
 pub mod churn;
 pub mod claim;
 pub mod contender;
@@ -28,6 +29,7 @@ pub mod machine;
 pub mod operation;
 pub mod pass;
 pub mod peers;
+pub(crate) mod places;
 pub mod plots;
 pub mod questions;
 pub mod raw;
@@ -37,5 +39,6 @@ pub mod shape;
 pub mod single_step;
 pub mod small_pages_only;
 pub mod splits;
+pub mod stolen;
 pub mod swap_device;
 pub mod trees;

@@ -8,6 +8,8 @@ use benches::claim::Claim;
 use benches::error::{BenchError, chain};
 use benches::questions::{self, Question, Scale, Settings};
 use benches::report::{Answer, Report, ReportFile};
+use benches::samples::Series;
+use benches::stolen::Stolen;
 use benches::trees;
 use clap::{ArgGroup, Parser};
 
@@ -110,7 +112,8 @@ fn ask(chosen: &[Question], settings: &Settings, files: Files) -> Result<Report,
     println!("commit: {}", report.commit);
     for question in chosen {
         println!("\n== {}: {}", question.name, question.asks);
-        let answer = match (question.run)(settings) {
+        let stolen = Stolen::from_now();
+        let mut answer = match (question.run)(settings) {
             Ok(answer) => answer,
             Err(error) => {
                 // The others are still worth asking. A question without an answer claims nothing.
@@ -121,6 +124,9 @@ fn ask(chosen: &[Question], settings: &Settings, files: Files) -> Result<Report,
                 Answer { claims, ..Answer::default() }
             }
         };
+        let share = Series::new("stolen by other machines", "share", vec![stolen.share()]);
+        answer.summary.push(share.line());
+        answer.samples.push(share);
         for line in &answer.summary {
             println!("{line}");
         }

@@ -146,7 +146,7 @@ const LEAST_BUDGET_MIB: u64 = 16;
 /// What a peer is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
-    /// `gcbench`, `binary` or `threads`.
+    /// `gcbench`, `binary`, `threads` or, in Rust only, `bound`.
     pub name: &'static str,
     /// Depth of the tree that stays alive.
     pub depth: u32,
@@ -159,7 +159,7 @@ impl Program {
         let tree = |depth: u32| 32 << (depth + 1);
         match self.name {
             "gcbench" => tree(self.depth) + tree(16) + 8 * 500_000,
-            "threads" => {
+            "threads" | "bound" => {
                 let depth = self.depth - 1;
                 2 * (tree(depth) + tree(depth / 4 * 4))
             }

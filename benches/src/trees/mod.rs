@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use gc_runtime::Heap;
 
+use crate::bind::bind;
 use crate::error::{BenchError, chain};
 use gaps::Gaps;
 use program::Program;
@@ -21,7 +22,7 @@ use program::Program;
 pub const FLAG: &str = "--trees";
 
 /// Threads of the program with several.
-const THREADS: u32 = 2;
+const THREADS: usize = 2;
 
 /// Stack for building a tree from the root down, however deep.
 const STACK_BYTES: usize = 64 << 20;
@@ -44,7 +45,7 @@ struct Done {
 #[must_use]
 pub fn main(arguments: &[String]) -> ExitCode {
     let Some((memory, program, depth, limit)) = parse(arguments) else {
-        eprintln!("usage: {FLAG} moving|rc|arena gcbench|binary|threads DEPTH LIMIT_MIB");
+        eprintln!("usage: {FLAG} moving|rc|arena gcbench|binary|threads|bound DEPTH LIMIT_MIB");
         return ExitCode::from(2);
     };
     let run = move || {
@@ -80,10 +81,17 @@ fn run(memory: Memory, program: Program, depth: u32, limit: usize) -> Result<(),
         _ => arena::Forest::new().run(program, depth),
     };
     let mut all = Vec::new();
-    if program == Program::Threads {
+    if matches!(program, Program::Threads | Program::Bound) {
         std::thread::scope(|scope| -> Result<(), BenchError> {
             let one = &one;
-            let spawn = |_| scope.spawn(move || one(Program::Binary, depth - 1));
+            let spawn = |number| {
+                scope.spawn(move || {
+                    if program == Program::Bound {
+                        bind(number)?;
+                    }
+                    one(Program::Binary, depth - 1)
+                })
+            };
             let threads: Vec<_> = (0..THREADS).map(spawn).collect();
             for thread in threads {
                 all.push(thread.join().map_err(|_| BenchError::Panicked)??);

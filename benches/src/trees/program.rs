@@ -15,6 +15,8 @@ pub(super) enum Program {
     GcBench,
     Binary,
     Threads,
+    /// The same, each thread kept on a processor of its own.
+    Bound,
 }
 
 impl Program {
@@ -23,6 +25,7 @@ impl Program {
             "gcbench" => Some(Self::GcBench),
             "binary" => Some(Self::Binary),
             "threads" => Some(Self::Threads),
+            "bound" => Some(Self::Bound),
             _ => None,
         }
     }
@@ -65,7 +68,7 @@ pub(super) trait Trees {
         self.gaps().begin();
         let result = match program {
             Program::GcBench => gcbench(&mut self, depth)?,
-            Program::Binary | Program::Threads => binary(&mut self, depth)?,
+            Program::Binary | Program::Threads | Program::Bound => binary(&mut self, depth)?,
         };
         self.gaps().finish();
         Ok(Done { result, gaps: std::mem::replace(self.gaps(), Gaps::new()) })
