@@ -316,9 +316,12 @@ impl<M: ObjectModel> HeapCore<M> {
             self.poll(mutator);
             return over(&self.control.lock());
         }
-        mutator.enter_safe(&self.safepoints);
-        let is_over = self.control.wait_until_or(HELP_WAIT, over);
-        self.leave_safe(mutator);
+        let is_over = mutator.doze(|| {
+            mutator.enter_safe(&self.safepoints);
+            let is_over = self.control.wait_until_or(HELP_WAIT, over);
+            self.leave_safe(mutator);
+            is_over
+        });
         self.poll(mutator);
         is_over
     }

@@ -75,6 +75,8 @@ pub(crate) struct MutatorCore {
     thread: i32,
     /// Where it was when it last asked for a buffer.
     pub(crate) last_seen: LastSeen,
+    /// It sleeps for a moment because it is short of memory, and will go on where it is.
+    dozes: AtomicBool,
     /// It ended without detaching.
     dead: AtomicBool,
     /// Roots in the embedder's memory.
@@ -109,6 +111,7 @@ impl MutatorCore {
             log: BarrierLog::default(),
             thread: nix::unistd::gettid().as_raw(),
             last_seen: LastSeen::default(),
+            dozes: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             embedder_roots,
         })
@@ -122,6 +125,19 @@ impl MutatorCore {
     /// Whether it runs at the moment: not in a blocking region, parked or held.
     pub(crate) fn is_running(&self) -> bool {
         self.state.load(Ordering::Relaxed) == RUNNING && !self.is_dead()
+    }
+
+    /// Whether it runs, or will in a moment without being asked: who is on its processor is in its way.
+    pub(crate) fn needs_processor(&self) -> bool {
+        self.is_running() || (self.dozes.load(Ordering::Relaxed) && !self.is_dead())
+    }
+
+    /// By the mutator: it waits, for as short as it can, in `wait`.
+    pub(crate) fn doze<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.dozes.store(true, Ordering::Relaxed);
+        let result = wait();
+        self.dozes.store(false, Ordering::Relaxed);
+        result
     }
 
     /// Whether its thread ended without detaching: nobody will ever carry out a request.
@@ -401,6 +417,16 @@ mod tests {
         core.enter_safe(&safepoints);
         safepoints.mutators().push(Arc::clone(&core));
         (safepoints, core)
+    }
+
+    #[test]
+    fn a_safe_mutator_needs_a_processor_only_while_it_dozes() {
+        let (safepoints, core) = a_safe_mutator();
+        assert!(!core.needs_processor());
+        core.doze(|| assert!(core.needs_processor() && !core.is_running()));
+        assert!(!core.needs_processor());
+        core.leave_safe(&safepoints);
+        assert!(core.needs_processor());
     }
 
     #[test]

@@ -19,16 +19,16 @@ pub(crate) struct Apart {
 }
 
 impl<M: ObjectModel> Collector<M> {
-    /// By a collector thread, never in a pause: if it is the only one, and where a running mutator was
-    /// last seen, it goes to a processor where none was.
+    /// By a collector thread, never in a pause: if it is the only one, and where a mutator was last seen
+    /// that runs or will in a moment, it goes to a processor where none was.
     pub(crate) fn keep_apart(&self) {
         if self.apart.refused.load(Ordering::Relaxed) || rayon::current_num_threads() > 1 {
             return;
         }
         let Some(here) = processor::current() else { return };
         let mutators = self.core.safepoints.mutators();
-        let running = mutators.iter().filter(|mutator| mutator.is_running());
-        let taken: Vec<Option<usize>> = running.map(|mutator| mutator.last_seen.get()).collect();
+        let there = mutators.iter().filter(|mutator| mutator.needs_processor());
+        let taken: Vec<Option<usize>> = there.map(|mutator| mutator.last_seen.get()).collect();
         drop(mutators);
         if !taken.contains(&Some(here)) {
             return;
