@@ -61,6 +61,18 @@ impl Series {
         }
     }
 
+    /// One line: p50, p99, the greatest value, count.
+    #[must_use]
+    pub fn percentiles(&self) -> String {
+        let [p50, p99, max] =
+            [0.5, 0.99, 1.0].map(|q| self.quantile(q).map_or("none".to_owned(), short));
+        let Self { name, unit, values } = self;
+        format!(
+            "{name}: p50 {p50} {unit}, p99 {p99} {unit}, max {max} {unit} (n = {})",
+            values.len()
+        )
+    }
+
     /// As [`quantile`].
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
@@ -174,6 +186,14 @@ mod tests {
         let series = Series::new("x", "us", (1..=5).map(f64::from).collect());
         assert_eq!(series.spread(), Some((2.0, 4.0)));
         assert!(series.line().contains("median 3.00 us (quartiles 2.00 to 4.00, n = 5)"));
+    }
+
+    #[test]
+    fn percentiles_lie_between_neighbours() {
+        let series = Series::new("x", "us", (0..=10).map(f64::from).collect());
+        assert_eq!(series.percentiles(), "x: p50 5.00 us, p99 9.90 us, max 10.0 us (n = 11)");
+        let nothing = Series::new("x", "us", Vec::new());
+        assert_eq!(nothing.percentiles(), "x: p50 none us, p99 none us, max none us (n = 0)");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Do pauses grow with the heap, with threads, with global roots?
 
-use gc_runtime::{GlobalRoot, Heap, HeapStats, Record};
+use gc_runtime::{GlobalRoot, Heap, Record};
 
 use super::{Question, Scale, Settings};
 use crate::alternate::{Side, alternate};
@@ -138,10 +138,11 @@ fn measure(
         let name = setup.name();
         let flip = series(format!("{name}: flip pause"), &turns, |turn| &turn.flip_ns);
         let remark = series(format!("{name}: remark pause"), &turns, |turn| &turn.remark_ns);
-        answer.summary.extend([flip.line(), remark.line()]);
-        answer.summary.extend(distributions(&name, &before, &after));
-        let mut both = flip.clone();
+        let mut both = Series::new(format!("{name}: all pauses"), "us", flip.values.clone());
         both.values.extend(&remark.values);
+        answer.summary.extend([flip.line(), remark.line(), both.percentiles()]);
+        let safepoint = since(&before.safepoint_ns, &after.safepoint_ns);
+        answer.summary.push(percentiles_us(&format!("{name}: time to safepoint"), &safepoint));
         answer.samples.extend([flip.clone(), remark]);
         all.push(Seen { setup, flip, both });
     }
@@ -180,12 +181,4 @@ fn turn(heap: &Heap, churn: &Churn, cycles: u64) -> Result<Turn, BenchError> {
 fn series(name: String, turns: &[Turn], of: fn(&Turn) -> &Vec<u64>) -> Series {
     let values = turns.iter().flat_map(of).map(|ns| counter(*ns) / 1000.0).collect();
     Series::new(name, "us", values)
-}
-
-fn distributions(name: &str, before: &HeapStats, after: &HeapStats) -> [String; 2] {
-    [
-        ("all pauses", &before.pause_ns, &after.pause_ns),
-        ("time to safepoint", &before.safepoint_ns, &after.safepoint_ns),
-    ]
-    .map(|(what, before, after)| percentiles_us(&format!("{name}: {what}"), &since(before, after)))
 }
