@@ -53,7 +53,10 @@ fn as_ordinary_user(args: Vec<std::path::PathBuf>) -> demo::Ran {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = place.path().join("gc-demo");
-    fs::copy(env!("CARGO_BIN_EXE_gc-demo"), &program).unwrap();
+    // By another process: what this one had open for writing, a child of another test would inherit, and
+    // while it has that, the kernel starts no such program (ETXTBSY).
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_gc-demo")).arg(&program).status();
+    assert!(copied.unwrap().success(), "cp ends well");
     let mut command = Command::new(program);
     command.args(args).current_dir(place.path());
     if is_root() {
