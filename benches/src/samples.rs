@@ -1,5 +1,6 @@
 //! Series of measurements: median, spread, percentiles.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -64,13 +65,8 @@ impl Series {
     /// One line: p50, p99, the greatest value, count.
     #[must_use]
     pub fn percentiles(&self) -> String {
-        let [p50, p99, max] =
-            [0.5, 0.99, 1.0].map(|q| self.quantile(q).map_or("none".to_owned(), short));
-        let Self { name, unit, values } = self;
-        format!(
-            "{name}: p50 {p50} {unit}, p99 {p99} {unit}, max {max} {unit} (n = {})",
-            values.len()
-        )
+        let values = [0.5, 0.99, 1.0].map(|q| self.quantile(q).map_or("none".to_owned(), short));
+        percentile_line(&self.name, &self.unit, &values, self.values.len())
     }
 
     /// As [`quantile`].
@@ -167,14 +163,19 @@ pub fn percentiles_us(name: &str, histogram: &Histogram<u64>) -> String {
     if histogram.is_empty() {
         return format!("{name}: nothing recorded");
     }
-    let us = |ns: u64| short(counter(ns) / 1000.0);
-    format!(
-        "{name}: p50 {} us, p99 {} us, max {} us (n = {})",
-        us(histogram.value_at_quantile(0.5)),
-        us(histogram.value_at_quantile(0.99)),
-        us(histogram.max()),
-        histogram.len()
-    )
+    let values =
+        [histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99), histogram.max()]
+            .map(|ns| short(counter(ns) / 1000.0));
+    percentile_line(name, "us", &values, histogram.len())
+}
+
+fn percentile_line(
+    name: &str,
+    unit: &str,
+    [p50, p99, max]: &[String; 3],
+    n: impl Display,
+) -> String {
+    format!("{name}: p50 {p50} {unit}, p99 {p99} {unit}, max {max} {unit} (n = {n})")
 }
 
 #[cfg(test)]
